@@ -1,0 +1,156 @@
+"""The sign of life of a collector: one JSON file, replaced atomically each second.
+
+The file is written from the collector's work loop, so a loop that hangs stops beating. Readers
+judge its age by the file's own age on this machine, never by comparing clocks of two machines.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+SCHEMA_VERSION = 1
+INTERVAL_S = 1.0
+"""A collector beats this often, and at once when a connection is made or lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionStatus:
+    """The link to one device.
+
+    Attributes:
+        device_id: As in the configuration file.
+        device_ip: Host name or address as configured.
+        device_port: TCP port.
+        protocol_type: ``modbus``, ``opcua`` or ``mitsubishi``.
+        is_connected: True between a successful connect and the first sign of loss.
+        since: When ``is_connected`` last changed.
+        last_connect_time: Last successful connect.
+        last_good_at: Last transaction that the device answered without an error.
+        connection_errors: Failed connects, losses and time-outs since the process started.
+        last_error: Newest error in words; stays after recovery, see ``last_error_at``.
+        round_trip_ms: Median time of the last 100 requests.
+        requests: Requests since the process started; ``request_errors`` of them failed.
+        points: Configured points; ``bad_points`` of them have no usable value now.
+        next_attempt_in_s: Seconds until the next connect while disconnected.
+    """
+
+    device_id: str
+    device_ip: str
+    device_port: int
+    protocol_type: str
+    is_connected: bool = False
+    since: datetime | None = None
+    last_connect_time: datetime | None = None
+    last_good_at: datetime | None = None
+    connection_errors: int = 0
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+    round_trip_ms: float | None = None
+    requests: int = 0
+    request_errors: int = 0
+    points: int = 0
+    bad_points: int = 0
+    next_attempt_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolStatus:
+    """The collector's own queue on disk. ``samples_in`` counts since the process started."""
+
+    samples_in: int = 0
+    samples_dropped: int = 0
+    backlog_bytes: int = 0
+    last_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """All that a collector says about itself.
+
+    Attributes:
+        sequence: Counts beats of this process from 1.
+        config_revision: Hash of the file that is in force; proves a reload.
+        samples: Readings since the process started; ``good_samples`` of them good or uncertain.
+        samples_per_s: Good samples a second over the last 10 s.
+        expected_samples_per_s: What the configuration asks for.
+        shortest_interval_s: Of all poll groups; the scale on which ages are judged.
+        last_data_time: Receive time of the newest good sample.
+        late_cycles: Cycles that started more than 10 % of their interval late.
+        skipped_cycles: Cycles left out because the one before had not ended.
+        connection_resets: Resets done on request; proves a reset.
+        loop_lag_ms: Worst delay of the work loop since the last beat.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    collector: str
+    protocol: str
+    pid: int
+    started_at: datetime
+    sequence: int
+    sent_at: datetime
+    interval_s: float = INTERVAL_S
+    config_revision: str
+    connections: tuple[ConnectionStatus, ...] = ()
+    samples: int = 0
+    good_samples: int = 0
+    samples_per_s: float = 0.0
+    expected_samples_per_s: float = 0.0
+    shortest_interval_s: float = 1.0
+    last_data_time: datetime | None = None
+    late_cycles: int = 0
+    skipped_cycles: int = 0
+    connection_resets: int = 0
+    loop_lag_ms: float = 0.0
+    spool: SpoolStatus = field(default_factory=SpoolStatus)
+
+
+class HeartbeatError(Exception):
+    """The heartbeat file exists but cannot be understood."""
+
+
+_ADAPTER: TypeAdapter[Heartbeat] = TypeAdapter(Heartbeat)
+
+
+def heartbeat_path(home: Path, collector: str) -> Path:
+    """Return where ``collector`` keeps its heartbeat below ``DAQ_HOME``."""
+    return home / "run" / "heartbeat" / f"{collector}.json"
+
+
+def write_heartbeat(path: Path, beat: Heartbeat) -> None:
+    """Replace the file in one step, so that a reader sees the old beat or the new one.
+
+    Raises:
+        OSError: the directory is missing or the disk is full.
+    """
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(_ADAPTER.dump_json(beat))
+    os.replace(temporary, path)  # noqa: PTH105 - same call, one object fewer each second
+
+
+def read_heartbeat(path: Path) -> Heartbeat | None:
+    """Return the newest beat, or ``None`` if there has never been one.
+
+    Raises:
+        HeartbeatError: not a heartbeat, or of a schema version that this program does not know.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise HeartbeatError(f"{path}: {exc.strerror}") from exc
+    try:
+        beat = _ADAPTER.validate_json(text)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise HeartbeatError(f"{path}: {first['loc']}: {first['msg']}") from exc
+    if beat.schema_version != SCHEMA_VERSION:
+        raise HeartbeatError(
+            f"{path}: schema version {beat.schema_version}, this program reads {SCHEMA_VERSION}"
+        )
+    return beat

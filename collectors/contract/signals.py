@@ -1,0 +1,13 @@
+"""Exit codes and signals that a collector promises to its supervisor and its operators."""
+
+import signal
+from typing import Final
+
+EXIT_OK: Final = 0
+"""Stopped on request."""
+EXIT_CONFIG: Final = 78
+"""EX_CONFIG of sysexits.h: the configuration is unusable, a restart cannot help."""
+
+RELOAD_CONFIG: Final = signal.SIGHUP
+RESET_CONNECTIONS: Final = signal.SIGUSR1
+"""Close every device connection and open it again; the next heartbeat counts it."""
