@@ -106,7 +106,10 @@ def parse_mc_address(text: str) -> McAddress:
     return McAddress(letters, number, None if bit is None else int(bit, 16))
 
 
-_NODE_ID = re.compile(r"(?:ns=\d{1,5};)?(?:i=\d{1,10}|s=.+|g=[0-9a-fA-F-]{36}|b=.+)", re.DOTALL)
+_NODE_ID = re.compile(
+    r"(?:ns=(\d{1,5});)?(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|b=[!-~]+)",
+    re.DOTALL,
+)
 
 
 def check_opcua_node_id(text: str) -> str:
@@ -115,6 +118,9 @@ def check_opcua_node_id(text: str) -> str:
     Raises:
         AddressError: not a NodeId (OPC 10000-6, 5.3.1.10).
     """
-    if _NODE_ID.fullmatch(text) is None:
+    match = _NODE_ID.fullmatch(text)
+    if match is None:
         raise AddressError("node_id")
+    if int(match[1] or 0) > 0xFFFF or int(match[2] or 0) > 0xFFFFFFFF:
+        raise AddressError("node_id_number")
     return text

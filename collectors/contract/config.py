@@ -47,6 +47,11 @@ NumberType = Literal[
 ByteOrder = Literal["ABCD", "BADC", "CDAB", "DCBA"]
 """Order of the bytes of a 32-bit value on the wire; ABCD is the standard's big-endian order."""
 
+_WORDS = {
+    "bool": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2,
+    "int64": 4, "uint64": 4, "float64": 4,
+}  # fmt: skip
+
 
 def _address(parse: Callable[[str], object]) -> AfterValidator:
     def validate(text: str) -> str:
@@ -94,6 +99,11 @@ class ModbusPoint(Point):
     length: Annotated[int, Field(ge=1, le=125)] = 1
     """Registers of a string, two characters each."""
 
+    @property
+    def words(self) -> int:
+        """Registers that the value fills; 1 for a coil or a bit."""
+        return _WORDS.get(self.type, self.length)
+
     @model_validator(mode="after")
     def _type_fits_table(self) -> Self:
         address = parse_modbus_address(self.address)
@@ -104,6 +114,7 @@ class ModbusPoint(Point):
                 "{address} cannot hold {type}",
                 {"address": self.address, "type": self.type},
             )
+        _reject_overrun(self.address, address.offset + self.words - 1, 0xFFFF)
         return self
 
 
@@ -121,6 +132,11 @@ class McPoint(Point):
     length: Annotated[int, Field(ge=1, le=480)] = 1
     """Words of a string, two characters each."""
 
+    @property
+    def words(self) -> int:
+        """Words that the value fills; 1 for a bit."""
+        return _WORDS.get(self.type, self.length)
+
     @model_validator(mode="after")
     def _type_fits_device(self) -> Self:
         address = parse_mc_address(self.address)
@@ -131,6 +147,7 @@ class McPoint(Point):
                 "{address} cannot hold {type}",
                 {"address": self.address, "type": self.type},
             )
+        _reject_overrun(self.address, address.number + self.words - 1, 0xFFFFFF)
         return self
 
 
@@ -176,6 +193,11 @@ class ModbusDevice(_Device):
     """Unused registers that one request may span to save a second request."""
     points: Annotated[tuple[ModbusPoint, ...], Field(min_length=1, strict=False)]
 
+    @model_validator(mode="after")
+    def _points_fit_one_request(self) -> Self:
+        _reject_long_points(self.points, "max_registers", self.max_registers)
+        return self
+
 
 class OpcUaDevice(_Device):
     """An OPC UA server."""
@@ -217,6 +239,11 @@ class McDevice(_Device):
     max_words: Annotated[int, Field(ge=1, le=960)] = 960
     max_gap: Annotated[int, Field(ge=0, le=480)] = 32
     points: Annotated[tuple[McPoint, ...], Field(min_length=1, strict=False)]
+
+    @model_validator(mode="after")
+    def _points_fit_one_request(self) -> Self:
+        _reject_long_points(self.points, "max_words", self.max_words)
+        return self
 
 
 class Spool(_Strict):
@@ -335,4 +362,23 @@ def _reject_duplicates(kind: str, names: list[str]) -> None:
         if names.count(name) > 1:
             raise PydanticCustomError(
                 "duplicate", "two {kind}s are called {name}", {"kind": kind, "name": name}
+            )
+
+
+def _reject_overrun(address: str, last: int, limit: int) -> None:
+    if last > limit:
+        raise PydanticCustomError(
+            "past_end", "{address} ends at {last}", {"address": address, "last": last, "le": limit}
+        )
+
+
+def _reject_long_points(
+    points: tuple[ModbusPoint, ...] | tuple[McPoint, ...], key: str, limit: int
+) -> None:
+    for point in points:
+        if point.words > limit:
+            raise PydanticCustomError(
+                "point_too_long",
+                "point {point} fills {words} words",
+                {"point": point.name, "words": point.words, "limit_key": key, "le": limit},
             )

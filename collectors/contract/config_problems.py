@@ -133,6 +133,8 @@ _CODES = {
     "bad_endpoint": "bad_endpoint",
     "type_mismatch": "type_mismatch",
     "unknown_group": "unknown_group",
+    "past_end": "past_end",
+    "point_too_long": "point_too_long",
     "duplicate": "duplicate",
     "literal_error": "not_one_of",
     "greater_than_equal": "too_small",
