@@ -1,0 +1,58 @@
+"""Builds the Flask application around a running control plane."""
+
+from flask import Flask, Response, g, request
+
+from control_plane.api.errors import register_error_handlers
+from control_plane.api.history import history_blueprint
+from control_plane.api.identity import identify
+from control_plane.api.live import register_live_channel, without_compression
+from control_plane.api.panel import panel_blueprint
+from control_plane.api.processes import processes_blueprint
+from control_plane.api.session import session_blueprint
+from control_plane.api.system import system_blueprint
+from control_plane.bootstrap import ControlPlane
+
+_MAX_BODY_BYTES = 1 << 20
+_OPEN_PREFIXES = ("/api/v1/session", "/api/v1/setup")
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def create_app(plane: ControlPlane) -> Flask:
+    """Return the application: API, live channel and panel."""
+    app = Flask("control_plane", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    register_error_handlers(app)
+
+    @app.before_request
+    def know_the_sender() -> None:
+        """Deny by default: below /api only signing in is open to strangers."""
+        if request.path.startswith("/api/") and request.path not in _OPEN_PREFIXES:
+            g.actor = identify(plane)
+
+    @app.after_request
+    def add_security_headers(response: Response) -> Response:
+        for name, value in _SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        if request.path.startswith("/api/"):
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    app.register_blueprint(session_blueprint(plane))
+    app.register_blueprint(processes_blueprint(plane))
+    app.register_blueprint(history_blueprint(plane))
+    app.register_blueprint(system_blueprint(plane))
+    register_live_channel(app, plane)
+    app.register_blueprint(panel_blueprint())
+    app.wsgi_app = without_compression(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    return app

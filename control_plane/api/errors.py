@@ -1,0 +1,83 @@
+"""One table from error to HTTP status; every error answer is RFC 9457 problem JSON."""
+
+import json
+import logging
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from collectors.contract.messages import LANGUAGES
+from collectors.history.read import HistoryError
+from control_plane import errors
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.ControlPlaneError], int] = {
+    errors.BadRequest: 400,
+    errors.NotAuthenticated: 401,
+    errors.SetupRequired: 401,
+    errors.BadCredentials: 401,
+    errors.NotPermitted: 403,
+    errors.CsrfRejected: 403,
+    errors.BadSetupToken: 403,
+    errors.UnknownProcess: 404,
+    errors.UnknownUser: 404,
+    errors.Busy: 409,
+    errors.UserExists: 409,
+    errors.WeakPassword: 422,
+    errors.RateLimited: 429,
+    errors.SupervisorFault: 502,
+    errors.SupervisorUnreachable: 503,
+    errors.StorageError: 503,
+    errors.TooManyClients: 503,
+}
+
+
+def language_of_request() -> str:
+    """Return the language that the client prefers, of those we have."""
+    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+
+
+def problem(
+    status: int, code: str, detail: str, extra: dict[str, object] | None = None
+) -> Response:
+    """Return an ``application/problem+json`` answer."""
+    body = {
+        "type": f"/problems/{code}",
+        "title": code.replace("_", " "),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **(extra or {}),
+    }
+    response = Response(json.dumps(body), status, mimetype="application/problem+json")
+    if "retry_after_s" in body:
+        response.headers["Retry-After"] = str(body["retry_after_s"])
+    return response
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Let every exception of the API become a problem answer."""
+
+    @app.errorhandler(errors.ControlPlaneError)
+    def control_plane_error(exc: errors.ControlPlaneError) -> Response:
+        status = STATUS.get(type(exc), 500)
+        if status >= 500:
+            log.warning("request failed", extra={"path": request.path, "error": str(exc)})
+        extra = {"retry_after_s": exc.params["retry_after_s"]} if status == 429 else {}
+        return problem(status, exc.code, exc.message(language_of_request()), extra)
+
+    @app.errorhandler(HistoryError)
+    def history_error(exc: HistoryError) -> Response:
+        return control_plane_error(errors.StorageError(reason=str(exc)))
+
+    @app.errorhandler(HTTPException)
+    def http_exception(exc: HTTPException) -> Response:
+        code = (exc.name or "error").lower().replace(" ", "_")
+        return problem(exc.code or 500, code, exc.description or "")
+
+    @app.errorhandler(Exception)
+    def unexpected(exc: Exception) -> Response:
+        log.error("request failed unexpectedly", exc_info=exc, extra={"path": request.path})
+        error = errors.ControlPlaneError()
+        return problem(500, error.code, error.message(language_of_request()))

@@ -1,0 +1,141 @@
+"""Collectors: their status, commands, logs and points."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import TypeAdapter
+
+from collectors.contract.messages import sentence
+from collectors.contract.points import Quality, series_key
+from control_plane.api.errors import language_of_request
+from control_plane.api.identity import actor_with
+from control_plane.auth.permissions import Permission
+from control_plane.bootstrap import ControlPlane
+from control_plane.domain.logs import LogEntry
+from control_plane.domain.process import ProcessStatus
+from control_plane.errors import BadRequest, UnknownProcess
+from control_plane.logs.follower import Cursor, read_after, read_tail
+from control_plane.logs.parser import parse_line
+from control_plane.operations import Action
+from control_plane.storage.collector_files import read_collector_file
+
+MAX_LOG_LINES = 2000
+
+_STATUS = TypeAdapter(ProcessStatus)
+_ENTRIES = TypeAdapter(list[LogEntry])
+
+
+def processes_blueprint(plane: ControlPlane) -> Blueprint:
+    """Routes below ``/api/v1/processes``."""
+    blueprint = Blueprint("processes", __name__, url_prefix="/api/v1/processes")
+
+    def status_of(name: str) -> ProcessStatus:
+        status = plane.monitor.picture().processes.get(name)
+        if status is None:
+            raise UnknownProcess(name=name)
+        return status
+
+    @blueprint.get("")
+    def list_processes() -> Response:
+        actor_with(Permission.VIEW)
+        picture = plane.monitor.picture()
+        supervisor = picture.supervisor
+        return jsonify(
+            processes=[_json(status) for status in picture.processes.values()],
+            supervisor={
+                "reachable": supervisor.reachable,
+                "version": supervisor.version,
+                "since": _iso(supervisor.since),
+                "error": supervisor.error,
+            },
+            observed_at=_iso(picture.taken_at),
+        )
+
+    @blueprint.get("/<name>")
+    def show(name: str) -> Response:
+        actor_with(Permission.VIEW)
+        return jsonify(_json(status_of(name)))
+
+    @blueprint.post("/<name>/<any(start, stop, restart):action>")
+    def command(name: str, action: Action) -> Response:
+        actor = actor_with(Permission.VIEW)
+        result = plane.console.process_commands.command(actor, action, name)
+        body = asdict(result)
+        detail = f"command.{result.detail}"
+        body["detail"] = sentence("control_plane", detail, body, language_of_request())
+        return jsonify(body)
+
+    @blueprint.get("/<name>/logs")
+    def logs(name: str) -> Response:
+        actor_with(Permission.VIEW)
+        path = plane.console.settings.log_file(status_of(name).name)
+        tail = _positive("tail", 200)
+        cursor = request.args.get("cursor")
+        read = read_after(path, Cursor.parse(cursor), tail) if cursor else read_tail(path, tail)
+        entries = [parse_line(line, name) for line in read.lines]
+        return jsonify(
+            entries=_ENTRIES.dump_python(entries, mode="json"),
+            cursor=str(read.cursor),
+            reset=read.reset,
+        )
+
+    @blueprint.get("/<name>/points")
+    def points(name: str) -> Response:
+        actor_with(Permission.VIEW)
+        return jsonify(points=_points(plane, status_of(name).name))
+
+    return blueprint
+
+
+def _points(plane: ControlPlane, name: str) -> list[dict[str, object]]:
+    config = read_collector_file(plane.console.settings.collectors_dir / f"{name}.toml").config
+    if config is None:
+        return []
+    rows: list[dict[str, object]] = []
+    for device in config.devices:
+        intervals = {group.id: group.interval_s for group in device.groups}
+        rows += [
+            {
+                "series": series_key(name, f"{device.id}/{point.name}"),
+                "device": device.id,
+                "name": point.name,
+                "unit": point.unit,
+                "address": getattr(point, "address", "") or getattr(point, "node_id", ""),
+                "description": point.description,
+                "interval_s": intervals[point.group],
+            }
+            for point in device.points
+        ]
+    latest = plane.history.latest([str(row["series"]) for row in rows])
+    for row in rows:
+        value = latest.get(str(row["series"]))
+        row |= {
+            "value": value.value if value else None,
+            "quality": (value.quality if value else Quality.INIT).name.lower(),
+            "code": value.code if value else 0,
+            "source_at": _iso_ns(value.source_ns) if value else None,
+            "received_at": _iso_ns(value.received_ns) if value else None,
+        }
+    return rows
+
+
+def _json(status: ProcessStatus) -> dict[str, Any]:
+    dumped: dict[str, Any] = _STATUS.dump_python(status, mode="json")
+    return dumped
+
+
+def _positive(name: str, default: int) -> int:
+    text = request.args.get(name, str(default))
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MAX_LOG_LINES:
+        raise BadRequest(reason=f"{name} must be a whole number 1..{MAX_LOG_LINES}")
+    return int(text)
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def _iso_ns(nanoseconds: int) -> str:
+    return _iso(datetime.fromtimestamp(nanoseconds / 1e9, UTC))

@@ -1,0 +1,55 @@
+"""The installation itself: services, this machine, scheduled jobs."""
+
+from dataclasses import asdict
+
+from flask import Blueprint, Response, jsonify
+
+from control_plane.api.identity import actor_with
+from control_plane.auth.permissions import Permission
+from control_plane.bootstrap import ControlPlane
+from control_plane.monitor import ServiceStatus
+from control_plane.telemetry.host_usage import sample_host
+from control_plane.version import VERSION
+
+
+def system_blueprint(plane: ControlPlane) -> Blueprint:
+    """The routes ``/healthz`` (open to all) and ``/api/v1/system``."""
+    blueprint = Blueprint("system", __name__)
+
+    @blueprint.get("/healthz")
+    def healthz() -> Response:
+        age_s = (plane.console.clock.now() - plane.monitor.picture().taken_at).total_seconds()
+        # A monitor that no longer looks makes everything else on the page old news.
+        alive = age_s < 10
+        response = jsonify(status="ok" if alive else "stale", version=VERSION)
+        response.status_code = 200 if alive else 503
+        return response
+
+    @blueprint.get("/api/v1/system")
+    def system() -> Response:
+        actor_with(Permission.VIEW)
+        return jsonify(
+            version=VERSION,
+            started_at=plane.started_at.isoformat().replace("+00:00", "Z"),
+            services=[_service(service) for service in plane.monitor.picture().services],
+            host=asdict(sample_host(plane.console.settings.home)),
+            scheduler=[
+                {"id": id_, "next_run_at": at.isoformat().replace("+00:00", "Z") if at else None}
+                for id_, at in plane.scheduler.next_runs().items()
+            ],
+            live_clients=plane.hub.client_count,
+        )
+
+    return blueprint
+
+
+def _service(service: ServiceStatus) -> dict[str, object]:
+    return {
+        "name": service.info.name,
+        "status": service.info.status,
+        "supervisor_state": service.info.state,
+        "pid": service.info.pid,
+        "cpu_percent": service.cpu_percent,
+        "memory_mb": service.memory_mb,
+        "uptime_seconds": None if service.uptime_s is None else round(service.uptime_s, 1),
+    }

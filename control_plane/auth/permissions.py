@@ -1,0 +1,42 @@
+"""Who may do what."""
+
+import enum
+from dataclasses import dataclass
+
+from control_plane.errors import NotPermitted
+
+
+class Role(enum.StrEnum):
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+class Permission(enum.StrEnum):
+    VIEW = "view"
+    COMMAND = "command"
+    """Start, stop and restart collectors."""
+    ADMINISTER = "administer"
+
+
+_ALLOWED: dict[Role, frozenset[Permission]] = {
+    Role.VIEWER: frozenset({Permission.VIEW}),
+    Role.OPERATOR: frozenset({Permission.VIEW, Permission.COMMAND}),
+    Role.ADMIN: frozenset(Permission),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Someone who asks for something; ``origin`` is an address or ``console``."""
+
+    name: str
+    role: Role
+    origin: str
+
+
+def require(actor: Actor, permission: Permission) -> None:
+    """Raise NotPermitted unless the actor's role allows ``permission``."""
+    if permission not in _ALLOWED[actor.role]:
+        needed = next(role for role in Role if permission in _ALLOWED[role])
+        raise NotPermitted(role=actor.role.value, needed=needed.value)

@@ -1,0 +1,161 @@
+"""The composition root: builds every part once, starts them in order, stops them in reverse."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from collectors.contract.config import SLUG
+from collectors.history.read import EmbeddedReader, HistoryReader
+from control_plane.clock import Clock, SystemClock
+from control_plane.errors import HomeUnusable
+from control_plane.live.hub import Hub
+from control_plane.monitor import Monitor
+from control_plane.observer import Observer
+from control_plane.operations import AccountCommands, ProcessCommands
+from control_plane.scheduler import Job, Scheduler
+from control_plane.settings import Settings
+from control_plane.storage.accounts import Accounts
+from control_plane.storage.audit import AuditTrail
+from control_plane.storage.database import StateDatabase
+from control_plane.storage.process_history import ProcessHistory
+from control_plane.supervisor.client import SupervisorClient
+from control_plane.supervisor.process_manager import ProcessManager
+
+_KEEP_HISTORY = timedelta(days=30)
+_DIRECTORIES = ("run", "run/heartbeat", "run/lock", "log", "spool", "history", "collectors.d")
+
+
+def prepare_home(home: Path) -> None:
+    """Create the directories of an installation, for their owner only.
+
+    Raises:
+        HomeUnusable: names the directory and the reason.
+    """
+    try:
+        home.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for name in _DIRECTORIES:
+            (home / name).mkdir(mode=0o750, parents=True, exist_ok=True)
+        probe = home / "run" / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as exc:
+        raise HomeUnusable(path=str(home), reason=exc.strerror or str(exc)) from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """The parts without threads: all that the command line needs, control plane up or down."""
+
+    settings: Settings
+    clock: Clock
+    client: SupervisorClient
+    database: StateDatabase
+    audit: AuditTrail
+    accounts: Accounts
+    account_commands: AccountCommands
+    process_commands: ProcessCommands
+    applied_migrations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """The running control plane, as the API sees it."""
+
+    console: Console
+    monitor: Monitor
+    scheduler: Scheduler
+    hub: Hub
+    history: HistoryReader
+    started_at: datetime
+
+
+def build_console(
+    settings: Settings, clock: Clock | None = None, wake: Callable[[], None] = lambda: None
+) -> Console:
+    """Build the parts that need no thread, with the schema up to date.
+
+    Raises:
+        HomeUnusable, StorageError.
+    """
+    clock = clock or SystemClock()
+    prepare_home(settings.home)
+    database = StateDatabase(settings.database_url)
+    applied = database.migrate(settings.home / "run")
+    client = SupervisorClient(settings.socket_path)
+    audit, accounts = AuditTrail(database), Accounts(database)
+    return Console(
+        settings=settings,
+        clock=clock,
+        client=client,
+        database=database,
+        audit=audit,
+        accounts=accounts,
+        account_commands=AccountCommands(accounts, audit, clock),
+        process_commands=ProcessCommands(
+            ProcessManager(client), audit, clock, _is_collector(settings), wake
+        ),
+        applied_migrations=tuple(applied),
+    )
+
+
+@contextlib.contextmanager
+def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlPlane]:
+    """Run the control plane's threads for the length of the ``with`` block.
+
+    Raises:
+        HomeUnusable, StorageError.
+    """
+    clock = clock or SystemClock()
+    console = build_console(settings, clock, lambda: monitor.wake())  # noqa: PLW0108 - built below
+    process_history = ProcessHistory(console.database)
+    hub = Hub(settings.max_live_clients, clock.now)
+    # A connection of its own: a slow command must not hold up the look at everything else.
+    observing = SupervisorClient(settings.socket_path)
+    observer = Observer(settings, observing, clock)
+    monitor = Monitor(settings, observer, process_history, console.audit, hub, clock)
+    scheduler = Scheduler(_jobs(console, monitor, process_history))
+    with contextlib.ExitStack() as stack:
+        stack.callback(console.client.close)
+        stack.callback(observing.close)
+        monitor.start()
+        stack.callback(monitor.stop)
+        scheduler.start()
+        stack.callback(scheduler.stop)
+        stack.callback(hub.close)
+        yield ControlPlane(
+            console=console,
+            monitor=monitor,
+            scheduler=scheduler,
+            hub=hub,
+            history=EmbeddedReader(settings.history_dir),
+            started_at=clock.now(),
+        )
+
+
+def _is_collector(settings: Settings) -> Callable[[str], bool]:
+    def check(name: str) -> bool:
+        is_slug = SLUG.fullmatch(name) is not None
+        return is_slug and (settings.collectors_dir / f"{name}.toml").is_file()
+
+    return check
+
+
+def _jobs(console: Console, monitor: Monitor, history: ProcessHistory) -> tuple[Job, ...]:
+    now = console.clock.now
+    check_interval = console.settings.limits.check_interval
+    return (
+        Job(id="health_check", run=monitor.record_health, every_s=check_interval),
+        Job(
+            id="ended_sessions",
+            run=lambda: console.accounts.remove_ended_sessions(now()),
+            every_s=600,
+        ),
+        Job(
+            id="history_retention",
+            run=lambda: history.prune(now(), _KEEP_HISTORY),
+            daily_utc="02:40",
+        ),
+        Job(id="database_checkpoint", run=console.database.checkpoint, daily_utc="03:10"),
+    )

@@ -1,0 +1,107 @@
+"""Checks an installation from outside and says for each finding what to mend."""
+
+import platform
+import resource
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from control_plane.bootstrap import Console
+from control_plane.errors import ControlPlaneError
+from control_plane.storage.collector_files import CollectorFiles, misnamed
+
+_FDS_A_PROGRAM = 3
+_FDS_OF_SUPERVISORD = 200
+_LITTLE_DISK_GB = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report; ``code`` names the sentence ``doctor.CODE``."""
+
+    level: Literal["ok", "warn", "fail"]
+    code: str
+    params: dict[str, object] = field(default_factory=dict)
+
+
+def examine_installation(console: Console, panel_dist: Path) -> Iterator[Finding]:
+    """Yield findings one by one; building ``console`` already proved home and database usable."""
+    settings = console.settings
+    yield _ok("python", version=platform.python_version())
+    yield _ok("home", home=settings.home)
+    yield _ok("database")
+    yield from _users(console)
+    yield from _disk(settings.home)
+    known = yield from _supervisord(console)
+    yield from _collectors(console, known)
+    built = (panel_dist / "index.html").is_file()
+    yield _ok("panel_built") if built else _finding("warn", "panel_missing")
+    if known is not None:
+        yield _panel(f"http://{settings.http_host}:{settings.http_port}/healthz")
+
+
+def _supervisord(console: Console) -> Generator[Finding, None, set[str] | None]:
+    try:
+        version, pid = console.client.version(), console.client.pid()
+        known = set(console.client.processes())
+    except ControlPlaneError as exc:
+        yield _finding("fail", "supervisord_down", reason=exc.params.get("reason", exc))
+        return None
+    yield _ok("supervisord", version=version, pid=pid)
+    if console.client.has_plugin():
+        yield _ok("plugin")
+    else:
+        yield _finding("warn", "plugin_missing")
+    return known
+
+
+def _collectors(console: Console, known: set[str] | None) -> Iterator[Finding]:
+    directory = console.settings.collectors_dir
+    for path in misnamed(directory):
+        yield _finding("warn", "misnamed", file=path)
+    files = CollectorFiles(directory).scan()
+    for file in files.values():
+        for problem in file.problems:
+            text = problem.text(console.settings.language)
+            yield _finding("fail", "collector_bad", problem=text)
+        if file.config is not None:
+            yield _ok("collector", name=file.name)
+        if known is not None and file.name not in known:
+            yield _finding("warn", "collector_not_loaded", name=file.name)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _FDS_A_PROGRAM * len(files) + _FDS_OF_SUPERVISORD
+    enough = limit == resource.RLIM_INFINITY or limit >= needed
+    code = "open_files" if enough else "open_files_low"
+    yield _finding("ok" if enough else "fail", code, limit=limit, needed=needed)
+
+
+def _users(console: Console) -> Iterator[Finding]:
+    count = len(console.accounts.users())
+    yield _ok("users", count=count) if count else _finding("warn", "no_users")
+
+
+def _disk(home: Path) -> Iterator[Finding]:
+    free_gb = shutil.disk_usage(home).free / 1e9
+    little = free_gb < _LITTLE_DISK_GB
+    code = "disk_low" if little else "disk"
+    yield _finding("fail" if little else "ok", code, free_gb=f"{free_gb:.1f}")
+
+
+def _panel(url: str) -> Finding:
+    try:
+        with urllib.request.urlopen(url, timeout=3):
+            return _ok("panel", url=url)
+    except (urllib.error.URLError, OSError) as exc:
+        return _finding("fail", "panel_down", url=url, reason=exc)
+
+
+def _ok(code: str, **params: object) -> Finding:
+    return _finding("ok", code, **params)
+
+
+def _finding(level: Literal["ok", "warn", "fail"], code: str, **params: object) -> Finding:
+    return Finding(level=level, code=code, params=params)

@@ -1,0 +1,91 @@
+"""Values of the health checks; names and defaults are the design document's."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class HealthCheckType(enum.StrEnum):
+    PROCESS_ALIVE = "process_alive"
+    CONNECTION_STATUS = "connection"
+    DATA_FLOW = "data_flow"
+    RESOURCE_USAGE = "resource_usage"
+    LOG_ERRORS = "log_errors"
+
+
+class HealthStatus(enum.StrEnum):
+    """Ordered by :attr:`rank`: unknown is worse than warning, because blind is not healthy."""
+
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+    CRITICAL = "critical"
+    STOPPED = "stopped"
+    """Stopped by an operator: neither good nor bad. Only of a whole process, never of a check."""
+
+    @property
+    def rank(self) -> int:
+        return list(HealthStatus).index(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheckConfig:
+    """Limits of the checks."""
+
+    check_interval: int = 30
+    """Seconds between two recorded rounds of checks; the live status is judged each second."""
+    cpu_threshold: float = 80.0
+    """Per cent of one core."""
+    memory_threshold: float = 500.0
+    """MB of resident memory."""
+    data_timeout: int = 120
+    """Seconds without a good sample."""
+    connection_timeout: int = 60
+    """Seconds without an answered request."""
+    max_restart_attempts: int = 3
+    startup_grace: int = 60
+    """Seconds after a start in which only the death of the process counts."""
+    heartbeat_warning: float = 5.0
+    heartbeat_timeout: float = 30.0
+    """Seconds; a collector beats once a second."""
+    log_errors_warning: int = 5
+    """ERROR lines in five minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheckResult:
+    """The outcome of one check.
+
+    Attributes:
+        since: When the check last changed its status.
+        penalty: Points that it takes off the score.
+        code, params: The sentence ``check.CODE`` and its values; ``message`` is its English text.
+        recommendations: Codes of the sentences ``recommendation.CODE``.
+    """
+
+    check_type: HealthCheckType
+    status: HealthStatus
+    code: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    recommendations: tuple[str, ...] = ()
+    message: str = ""
+    penalty: float = 0.0
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessHealth:
+    """The judgement of one process.
+
+    Attributes:
+        status: The worst check; ``stopped`` for a process that an operator stopped.
+        score: 0..100, never contradicting the status; ``None`` when stopped or mostly unknown.
+        confidence: Share (0..1) of the score's weight that rests on known facts.
+    """
+
+    status: HealthStatus
+    score: float | None
+    confidence: float
+    since: datetime | None
+    checks: tuple[HealthCheckResult, ...]

@@ -1,0 +1,28 @@
+"""Values of log reading; names are the design document's."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class LogLevel(enum.StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One line of a log; ``timestamp`` is ``None`` when the line carries none that can be read."""
+
+    timestamp: datetime | None
+    level: LogLevel
+    process_name: str
+    message: str
+    source_file: str | None = None
+    line_number: int | None = None
+    exception_info: str | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,156 @@
+"""Every error that a user can meet, each with a stable code and a sentence in two languages."""
+
+from typing import ClassVar
+
+from collectors.contract.messages import DEFAULT_LANGUAGE, sentence
+
+
+class ControlPlaneError(Exception):
+    """Base of all; ``problem.CODE`` in the catalogue is the sentence, remedy included."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, **params: object) -> None:
+        self.params = params
+        super().__init__(self.message())
+
+    def message(self, language: str = DEFAULT_LANGUAGE) -> str:
+        return sentence("control_plane", f"problem.{self.code}", self.params, language)
+
+
+class BadRequest(ControlPlaneError):
+    """The request does not have the form that this call takes (``reason``)."""
+
+    code = "bad_request"
+
+
+class SettingsError(ControlPlaneError):
+    """An environment variable or option has a value that cannot be used."""
+
+    code = "settings"
+
+
+class HomeUnusable(ControlPlaneError):
+    """DAQ_HOME cannot hold this installation's files."""
+
+    code = "home_unusable"
+
+
+class PortInUse(ControlPlaneError):
+    """Another program listens where the panel should."""
+
+    code = "port_in_use"
+
+
+class AlreadyRunning(ControlPlaneError):
+    """Another supervisord owns this DAQ_HOME."""
+
+    code = "already_running"
+
+
+class DidNotStart(ControlPlaneError):
+    """A part of the installation ended or did not answer after its start."""
+
+    code = "did_not_start"
+
+
+class SupervisorUnreachable(ControlPlaneError):
+    """supervisord does not answer on its socket."""
+
+    code = "supervisor_unreachable"
+
+
+class SupervisorFault(ControlPlaneError):
+    """supervisord refused a call for a reason that has no class of its own."""
+
+    code = "supervisor_fault"
+
+
+class UnknownProcess(ControlPlaneError):
+    """No collector of this name exists."""
+
+    code = "unknown_process"
+
+
+class Busy(ControlPlaneError):
+    """Another command for the same process has not ended."""
+
+    code = "busy"
+
+
+class InvalidProgramFile(ControlPlaneError):
+    """A program file would break supervisord's configuration."""
+
+    code = "invalid_program_file"
+
+
+class StorageError(ControlPlaneError):
+    """The state database cannot be opened or migrated."""
+
+    code = "storage"
+
+
+class NotAuthenticated(ControlPlaneError):
+    """No session and no token, or an ended one."""
+
+    code = "not_authenticated"
+
+
+class BadCredentials(ControlPlaneError):
+    """User name or password is wrong."""
+
+    code = "bad_credentials"
+
+
+class BadSetupToken(ControlPlaneError):
+    """The set-up link is used, expired or wrong."""
+
+    code = "bad_setup_token"
+
+
+class SetupRequired(ControlPlaneError):
+    """No user exists yet."""
+
+    code = "setup_required"
+
+
+class WeakPassword(ControlPlaneError):
+    """The password is shorter than the rule asks."""
+
+    code = "weak_password"
+
+
+class UserExists(ControlPlaneError):
+    """The user name is taken."""
+
+    code = "user_exists"
+
+
+class UnknownUser(ControlPlaneError):
+    """No user of this name exists."""
+
+    code = "unknown_user"
+
+
+class NotPermitted(ControlPlaneError):
+    """The role does not allow this."""
+
+    code = "not_permitted"
+
+
+class CsrfRejected(ControlPlaneError):
+    """A change came without the session's CSRF token, or from another site."""
+
+    code = "csrf"
+
+
+class RateLimited(ControlPlaneError):
+    """Too many attempts; ``retry_after_s`` says when to come back."""
+
+    code = "rate_limited"
+
+
+class TooManyClients(ControlPlaneError):
+    """The live channel serves as many clients as it may."""
+
+    code = "too_many_clients"

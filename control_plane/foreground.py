@@ -1,0 +1,202 @@
+"""``daqplane run``: checks the ground, starts supervisord and stays until told to stop."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from control_plane.bootstrap import Console, build_console, prepare_home
+from control_plane.demo import set_up_demo, simulators_of
+from control_plane.domain.observation import CollectorFile
+from control_plane.errors import (
+    AlreadyRunning,
+    ControlPlaneError,
+    DidNotStart,
+    InvalidProgramFile,
+    PortInUse,
+)
+from control_plane.settings import Settings
+from control_plane.storage.collector_files import CollectorFiles, misnamed
+from control_plane.supervisor.client import SupervisorClient
+from control_plane.supervisor.program_files import check_program_name, write_installation
+
+_READY_DEADLINE_S = 30.0
+_STOP_DEADLINE_S = 12.0
+"""Longer than supervisord's own patience with a program (stopwaitsecs, 10 s)."""
+_PR_SET_PDEATHSIG = 1
+
+Say = Callable[..., None]
+"""Prints the sentence ``cli.CODE`` filled with the keyword arguments."""
+
+
+def run_in_foreground(settings: Settings, *, demo: bool, say: Say) -> int:
+    """Run everything until SIGINT or SIGTERM; return the exit code.
+
+    Raises:
+        HomeUnusable, AlreadyRunning, PortInUse, StorageError, DidNotStart: before anything runs,
+        or with everything stopped again.
+    """
+    prepare_home(settings.home)
+    _check_not_running(settings)
+    _check_port(settings)
+    if demo and set_up_demo(settings.home):
+        say("demo_ready", home=settings.home)
+    _write_programs(settings, say)
+    console = build_console(settings)
+    with _stop_requests() as stop_requested, _supervisord(settings) as child:
+        if not _wait_until_ready(settings, child, stop_requested):
+            return _stop(child, settings, say)
+        _greet(console, say)
+        while not stop_requested():
+            if child.poll() is not None:
+                say("supervisord_ended", code=child.returncode)
+                return 1
+            # A signal ends the sleep early only by its handler; a short one keeps Ctrl-C snappy.
+            time.sleep(0.1)
+        return _stop(child, settings, say)
+
+
+def _check_not_running(settings: Settings) -> None:
+    client = SupervisorClient(settings.socket_path, timeout_s=2.0)
+    try:
+        pid = client.pid()
+    except ControlPlaneError:
+        return
+    finally:
+        client.close()
+    raise AlreadyRunning(home=str(settings.home), pid=pid)
+
+
+def _check_port(settings: Settings) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.http_host, settings.http_port))
+        except OSError as exc:
+            raise PortInUse(
+                host=settings.http_host, port=settings.http_port, reason=exc.strerror
+            ) from exc
+
+
+def _write_programs(settings: Settings, say: Say) -> None:
+    for path in misnamed(settings.collectors_dir):
+        say("misnamed_file", file=path)
+    names: list[str] = []
+    for file in CollectorFiles(settings.collectors_dir).scan().values():
+        _report_problems(file, settings, say)
+        try:
+            names.append(check_program_name(file.name, "collector"))
+        except InvalidProgramFile as exc:
+            say("collector_refused", file=file.path, problem=exc.message(settings.language))
+    write_installation(settings.home, names, simulators_of(settings.home))
+
+
+def _report_problems(file: CollectorFile, settings: Settings, say: Say) -> None:
+    for problem in file.problems:
+        say("bad_collector_file", problem=problem.text(settings.language))
+
+
+@contextlib.contextmanager
+def _supervisord(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """Run supervisord in a session of its own, so that Ctrl-C reaches us and not its children."""
+    command = [sys.executable, "-m", "supervisor.supervisord", "-n"]
+    command += ["-c", str(settings.home / "supervisord.conf")]
+    environment = os.environ | {
+        "DAQ_HOME": str(settings.home),
+        "DAQ_HTTP_HOST": settings.http_host,
+        "DAQ_HTTP_PORT": str(settings.http_port),
+    }
+    with _console_file(settings).open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs here yet
+        )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_STOP_DEADLINE_S)
+
+
+def _console_file(settings: Settings) -> Path:
+    return settings.log_dir / "supervisord.console.log"
+
+
+def _end_with_parent() -> None:
+    """Have the kernel stop supervisord if this process is killed outright (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    requested: list[int] = []
+    kept = {
+        number: signal.signal(number, lambda received, _frame: requested.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield lambda: bool(requested)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _wait_until_ready(
+    settings: Settings, child: subprocess.Popen[bytes], stop_requested: Callable[[], bool]
+) -> bool:
+    """Return whether the panel answers; ``False`` when asked to stop meanwhile."""
+    deadline = time.monotonic() + _READY_DEADLINE_S
+    url = f"http://{settings.http_host}:{settings.http_port}/healthz"
+    while not stop_requested():
+        if child.poll() is not None:
+            reason = _console_file(settings).read_text(errors="replace").strip()[-500:]
+            raise DidNotStart(part="supervisord", reason=reason or f"code {child.returncode}")
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            pass
+        if time.monotonic() > deadline:
+            log = settings.log_file("control-plane")
+            raise DidNotStart(part="control-plane", reason=f"see {log}")
+        time.sleep(0.05)
+    return False
+
+
+def _greet(console: Console, say: Say) -> None:
+    settings = console.settings
+    base = f"http://{settings.http_host}:{settings.http_port}/"
+    say("panel_address", url=base)
+    if not console.accounts.has_users():
+        token = console.account_commands.new_setup_token()
+        say("setup_link", url=f"{base}setup#{token}")
+    say("how_to_stop", home=settings.home)
+
+
+def _stop(child: subprocess.Popen[bytes], settings: Settings, say: Say) -> int:
+    began = time.monotonic()
+    say("stopping")
+    child.terminate()
+    try:
+        child.wait(_STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        say("did_not_stop", log=settings.log_dir / "supervisord.log")
+        child.kill()
+        return 1
+    say("stopped", seconds=f"{time.monotonic() - began:.1f}")
+    return 0

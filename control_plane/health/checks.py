@@ -1,0 +1,230 @@
+"""The five checks: pure functions from what was observed to a judgement.
+
+Every outcome carries a code and its figures, so that each reader gets the sentence in their own
+language. Unknown never means healthy: a check that cannot see says so.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from collectors.contract.heartbeat import Heartbeat
+from control_plane.domain.health import (
+    HealthCheckConfig,
+    HealthCheckResult,
+    HealthCheckType,
+    HealthStatus,
+)
+from control_plane.domain.observation import Observation
+from control_plane.domain.process import ProcessInfo, SupervisorState
+
+_DATA_RATE_WARNING = 0.8
+_DATA_RATE_CRITICAL = 0.5
+_RATE_WINDOW_S = 15.0
+"""After a start or a reconnect the 10 s average needs this long to mean something."""
+_LATE_INTERVALS = 3
+"""Data is late when this many of the shortest poll intervals passed without any."""
+
+
+def process_alive(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
+    """Is the process there, and does its work loop turn?"""
+    kind = HealthCheckType.PROCESS_ALIVE
+    if not seen.supervisor_reachable:
+        return _unknown(kind, "process.supervisor_unreachable", "check_supervisord")
+    if seen.config_problem is not None and (seen.info is None or seen.info.pid is None):
+        return _critical(kind, "process.bad_config", "fix_config", problem=seen.config_problem)
+    if seen.info is None:
+        return _critical(kind, "process.not_known", "apply_config")
+    if seen.info.pid is None:
+        return _without_process(seen.info)
+    if seen.usage is not None and seen.usage.is_frozen:
+        return _critical(kind, "process.frozen", "restart", pid=seen.info.pid)
+    return _work_loop(seen, limits)
+
+
+def _without_process(info: ProcessInfo) -> HealthCheckResult:
+    kind = HealthCheckType.PROCESS_ALIVE
+    match info.state:
+        case SupervisorState.BACKOFF:
+            return _critical(kind, "process.backoff", "read_log")
+        case SupervisorState.FATAL:
+            reason = info.spawn_error or str(info.exit_status)
+            return _critical(kind, "process.fatal", "read_log", "restart", reason=reason)
+        case SupervisorState.EXITED:
+            return _critical(
+                kind, "process.exited", "read_log", "restart", exit_code=info.exit_status
+            )
+        case _:
+            return _critical(kind, "process.not_running", "start", state=info.state.value)
+
+
+def _work_loop(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
+    kind = HealthCheckType.PROCESS_ALIVE
+    age, uptime = seen.heartbeat_age_s, seen.uptime_s or 0.0
+    if age is None:
+        if uptime <= limits.startup_grace:
+            return _warning(kind, "process.starting", uptime_s=round(uptime))
+        return _critical(kind, "process.no_heartbeat", "restart", uptime_s=round(uptime))
+    if age > limits.heartbeat_timeout:
+        limit = round(limits.heartbeat_timeout)
+        return _critical(
+            kind, "process.heartbeat_stale", "restart", age_s=round(age), limit_s=limit
+        )
+    if age > limits.heartbeat_warning:
+        limit = round(limits.heartbeat_warning)
+        return _warning(kind, "process.heartbeat_late", age_s=round(age), limit_s=limit)
+    return _healthy(kind, "process.alive")
+
+
+def connection(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
+    """Do the devices answer?"""
+    kind = HealthCheckType.CONNECTION_STATUS
+    if not _heart_beats(seen, limits) or seen.heartbeat is None:
+        return _unknown(kind, "connection.no_heartbeat")
+    devices = seen.heartbeat.connections
+    down = [device for device in devices if not device.is_connected]
+    started = seen.heartbeat.started_at
+
+    def silence_s(last_good: datetime | None) -> float:
+        return max(0.0, (seen.taken_at - (last_good or started)).total_seconds())
+
+    worst = max(devices, key=lambda device: silence_s(device.last_good_at), default=None)
+    if worst is None:
+        return _healthy(kind, "connection.no_devices")
+    silent_s = silence_s(worst.last_good_at)
+    facts: dict[str, object] = {
+        "device": worst.device_id,
+        "endpoint": f"{worst.device_ip}:{worst.device_port}",
+        "silent_s": round(silent_s),
+        "limit_s": limits.connection_timeout,
+        "down": len(down),
+        "total": len(devices),
+    }
+    if worst in down:
+        facts["error"] = worst.last_error or "?"
+    if silent_s > limits.connection_timeout:
+        return _critical(kind, "connection.silent", "check_device", **facts)
+    if down:
+        first_try = worst.last_connect_time is None and worst.connection_errors == 0
+        code = "connection.connecting" if first_try else "connection.lost"
+        return _warning(kind, code, "check_device", **facts)
+    if silent_s > limits.connection_timeout / 2:
+        return _warning(kind, "connection.slow", "check_device", **facts)
+    return _healthy(kind, "connection.ok", total=len(devices))
+
+
+def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
+    """Do good values arrive, and as many as configured?"""
+    kind = HealthCheckType.DATA_FLOW
+    beat = seen.heartbeat
+    if not _heart_beats(seen, limits) or beat is None:
+        return _unknown(kind, "data.no_heartbeat")
+    if not any(device.is_connected for device in beat.connections):
+        return _unknown(kind, "data.not_connected")
+    age_s = max(0.0, (seen.taken_at - (beat.last_data_time or beat.started_at)).total_seconds())
+    rate, expected = beat.samples_per_s, beat.expected_samples_per_s
+    figures: dict[str, object] = {
+        "age_s": round(age_s),
+        "rate": round(rate, 1),
+        "expected": round(expected, 1),
+        "limit_s": limits.data_timeout,
+    }
+    if age_s > limits.data_timeout:
+        return _critical(kind, "data.stale", "check_device", "reset_connection", **figures)
+    if age_s > max(_LATE_INTERVALS * beat.shortest_interval_s, 5.0):
+        return _warning(kind, "data.late", "check_device", **figures)
+    if not _rate_is_meaningful(seen, beat) or rate >= _DATA_RATE_WARNING * expected:
+        return _healthy(kind, "data.ok", **figures)
+    too_low = _critical if rate < _DATA_RATE_CRITICAL * expected else _warning
+    return too_low(kind, "data.rate_low", "check_points", **figures)
+
+
+def _rate_is_meaningful(seen: Observation, beat: Heartbeat) -> bool:
+    settled = seen.taken_at - timedelta(seconds=_RATE_WINDOW_S)
+    return beat.started_at < settled and all(
+        device.last_connect_time is not None and device.last_connect_time < settled
+        for device in beat.connections
+        if device.is_connected
+    )
+
+
+def resource_usage(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
+    """Does the process stay within its share of the machine?"""
+    kind = HealthCheckType.RESOURCE_USAGE
+    usage = seen.usage
+    if usage is None:
+        return _unknown(kind, "resources.no_process")
+    figures: dict[str, object] = {
+        "cpu_percent": round(usage.cpu_percent or 0.0),
+        "memory_mb": round(usage.memory_mb),
+        "cpu_limit": round(limits.cpu_threshold),
+        "memory_limit": round(limits.memory_threshold),
+    }
+    if usage.memory_mb > 1.5 * limits.memory_threshold:
+        return _critical(kind, "resources.memory", "restart", **figures)
+    if usage.memory_mb > limits.memory_threshold:
+        return _warning(kind, "resources.memory", "restart", **figures)
+    if (usage.cpu_percent or 0.0) > limits.cpu_threshold:
+        return _warning(kind, "resources.cpu", "lengthen_interval", **figures)
+    return _healthy(kind, "resources.ok", **figures)
+
+
+def log_errors(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
+    """Does the log complain? Advisory: errors alone never make a process critical."""
+    kind = HealthCheckType.LOG_ERRORS
+    if seen.errors_5min is None:
+        return _unknown(kind, "log.unreadable")
+    if seen.errors_5min >= limits.log_errors_warning:
+        return _warning(kind, "log.errors", "read_log", count=seen.errors_5min)
+    return _healthy(kind, "log.ok", count=seen.errors_5min)
+
+
+CHECKS: tuple[Callable[[Observation, HealthCheckConfig], HealthCheckResult], ...] = (
+    process_alive,
+    connection,
+    data_flow,
+    resource_usage,
+    log_errors,
+)
+
+
+def _heart_beats(seen: Observation, limits: HealthCheckConfig) -> bool:
+    return (
+        seen.info is not None
+        and seen.info.pid is not None
+        and seen.heartbeat_age_s is not None
+        and seen.heartbeat_age_s <= limits.heartbeat_timeout
+    )
+
+
+def _healthy(kind: HealthCheckType, code: str, **params: object) -> HealthCheckResult:
+    return HealthCheckResult(check_type=kind, status=HealthStatus.HEALTHY, code=code, params=params)
+
+
+def _warning(
+    kind: HealthCheckType, code: str, *recommendations: str, **params: object
+) -> HealthCheckResult:
+    return _abnormal(kind, HealthStatus.WARNING, code, recommendations, params)
+
+
+def _critical(
+    kind: HealthCheckType, code: str, *recommendations: str, **params: object
+) -> HealthCheckResult:
+    return _abnormal(kind, HealthStatus.CRITICAL, code, recommendations, params)
+
+
+def _unknown(
+    kind: HealthCheckType, code: str, *recommendations: str, **params: object
+) -> HealthCheckResult:
+    return _abnormal(kind, HealthStatus.UNKNOWN, code, recommendations, params)
+
+
+def _abnormal(
+    kind: HealthCheckType,
+    status: HealthStatus,
+    code: str,
+    recommendations: tuple[str, ...],
+    params: dict[str, object],
+) -> HealthCheckResult:
+    return HealthCheckResult(
+        check_type=kind, status=status, code=code, params=params, recommendations=recommendations
+    )

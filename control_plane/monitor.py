@@ -1,0 +1,258 @@
+"""The loop that knows how everything is: observe, judge, remember, publish; over and over.
+
+Events only say "look now". Every look observes everything afresh, so a lost event costs half a
+second, never the truth.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import TypeAdapter
+
+from control_plane.clock import Clock
+from control_plane.domain.health import ProcessHealth
+from control_plane.domain.observation import Round, SeenCollector, SupervisorView
+from control_plane.domain.process import (
+    PerformanceMetrics,
+    ProcessInfo,
+    ProcessStatus,
+    ProcessUsage,
+)
+from control_plane.live.hub import Hub
+from control_plane.observer import Observer
+from control_plane.process_view import judge_collector, measure_performance, view_collector
+from control_plane.settings import Settings
+from control_plane.storage.audit import AuditTrail
+from control_plane.storage.process_history import ProcessHistory
+from control_plane.telemetry.death_watch import DeathWatch
+
+log = logging.getLogger(__name__)
+
+ROUND_S = 0.5
+_AFTER_DEATH_S = 0.02
+"""supervisord needs a moment to see a death that the kernel has already reported to us."""
+_REPEAT_S = 1.0
+"""Figures that always change, such as ages, are published this often."""
+_COMMAND_WINDOW = timedelta(seconds=30)
+_DAY = timedelta(hours=24)
+
+_STATUS = TypeAdapter(ProcessStatus)
+_HEALTH = TypeAdapter(ProcessHealth)
+_PERFORMANCE = TypeAdapter(PerformanceMetrics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatus:
+    """One of our own programs: control plane, historian, simulators."""
+
+    info: ProcessInfo
+    cpu_percent: float | None
+    memory_mb: float | None
+    uptime_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """All that is known at one instant; replaced whole, never changed."""
+
+    taken_at: datetime
+    supervisor: SupervisorView
+    processes: Mapping[str, ProcessStatus]
+    services: tuple[ServiceStatus, ...]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of one collector from round to round."""
+
+    health: ProcessHealth | None = None
+    incarnation: tuple[int, datetime] | None = None
+    restarts: deque[datetime] = field(default_factory=deque)
+    published: object = None
+    published_mono: float = 0.0
+
+
+class Monitor:
+    """Owns the present state; one thread writes it, anybody reads :meth:`picture`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        observer: Observer,
+        history: ProcessHistory,
+        audit: AuditTrail,
+        hub: Hub,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._observer = observer
+        self._history = history
+        self._audit = audit
+        self._hub = hub
+        self._clock = clock
+        self._watch = DeathWatch()
+        self._memory: dict[str, _Memory] = {}
+        self._picture: Picture | None = None
+        self._first_round = threading.Event()
+        self._stopping = threading.Event()
+        self._record_due = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monitor")
+
+    def start(self) -> None:
+        """Start the loop and return after its first round."""
+        self._thread.start()
+        self._first_round.wait(timeout=10)
+
+    def stop(self) -> None:
+        """End the loop and wait for it."""
+        self._stopping.set()
+        self._watch.wake()
+        self._thread.join()
+        self._watch.close()
+
+    def wake(self) -> None:
+        """Look now; may be called from any thread."""
+        self._watch.wake()
+
+    def record_health(self) -> None:
+        """Write the next round's checks to the history; called by the scheduler."""
+        self._record_due.set()
+        self._watch.wake()
+
+    def picture(self) -> Picture:
+        """Return the newest picture.
+
+        Raises:
+            RuntimeError: no round has ended yet.
+        """
+        if self._picture is None:
+            raise RuntimeError("the monitor has not looked yet")
+        return self._picture
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopping.is_set():
+            pause_s = ROUND_S
+            try:
+                pause_s = self._round()
+                failing = False
+            except Exception:
+                # Whatever it was, the next look must happen: nobody else tells people the truth.
+                if not failing:
+                    log.exception("monitor round failed")
+                failing = True
+            self._first_round.set()
+            self._watch.wait(pause_s)
+
+    def _round(self) -> float:
+        seen = self._observer.look()
+        processes = {each.file.name: self._examine(each, seen) for each in seen.collectors}
+        for gone in set(self._memory) - set(processes):
+            del self._memory[gone]
+            for topic in ("process_status", "health_checks", "performance"):
+                self._hub.withdraw(topic, gone)
+        self._picture = Picture(
+            taken_at=seen.taken_at,
+            supervisor=seen.supervisor,
+            processes=processes,
+            services=tuple(_service(info, usage, seen) for info, usage in seen.services),
+        )
+        if self._record_due.is_set():
+            self._record_due.clear()
+            judged = [(name, status.health) for name, status in processes.items()]
+            self._history.record_health(seen.taken_at, judged)
+        pids = {status.pid for status in processes.values() if status.pid is not None}
+        self._watch.watch(pids)
+        return _AFTER_DEATH_S if pids & self._watch.died() else ROUND_S
+
+    def _examine(self, each: SeenCollector, seen: Round) -> ProcessStatus:
+        name = each.file.name
+        memory = self._memory.get(name)
+        if memory is None:
+            memory = self._memory[name] = _Memory(
+                incarnation=self._history.last_incarnation(name),
+                restarts=deque(self._history.restarts(name, seen.taken_at - _DAY)),
+            )
+        self._note_incarnation(name, each, seen, memory)
+        health = judge_collector(each, memory.health, self._settings)
+        status = view_collector(each, health, len(memory.restarts), self._settings)
+        self._publish(status, memory)
+        memory.health = health
+        return status
+
+    def _note_incarnation(
+        self, name: str, each: SeenCollector, seen: Round, memory: _Memory
+    ) -> None:
+        usage = each.facts.usage
+        while memory.restarts and memory.restarts[0] < seen.taken_at - _DAY:
+            memory.restarts.popleft()
+        if usage is None:
+            return
+        before, now = memory.incarnation, (usage.pid, usage.created_at)
+        if before is not None and before[0] == now[0] and _same_instant(before[1], now[1]):
+            return
+        supervisor_start = seen.supervisor.started_at
+        unrequested = (
+            before is not None
+            # With a new supervisord every process is new; that is no restart of this one.
+            and (supervisor_start is None or before[1] >= supervisor_start)
+            and not self._audit.was_commanded(name, usage.created_at - _COMMAND_WINDOW)
+        )
+        memory.incarnation = now
+        if unrequested:
+            memory.restarts.append(seen.taken_at)
+            log.warning("collector was restarted", extra={"collector": name, "pid": usage.pid})
+        self._history.note_incarnation(
+            name, *now, restarted_at=seen.taken_at if unrequested else None
+        )
+
+    def _publish(self, status: ProcessStatus, memory: _Memory) -> None:
+        """Send a change of state at once, and figures that always change once a second."""
+        mono = self._clock.monotonic()
+        essence = (
+            status.status,
+            status.supervisor_state,
+            status.pid,
+            status.restart_count,
+            status.config_revision,
+            tuple((check.status, check.code) for check in status.health.checks),
+            tuple(device.is_connected for device in status.devices),
+        )
+        if essence == memory.published and mono - memory.published_mono < _REPEAT_S - 0.1:
+            return
+        name = status.name
+        if memory.health is None or essence != memory.published:
+            self._hub.publish("health_checks", name, _health_message(status))
+        memory.published, memory.published_mono = essence, mono
+        self._hub.publish("process_status", name, _STATUS.dump_python(status, mode="json"))
+        performance = measure_performance(status, status.observed_at)
+        self._hub.publish("performance", name, _PERFORMANCE.dump_python(performance, mode="json"))
+
+
+def _health_message(status: ProcessStatus) -> dict[str, object]:
+    health = _HEALTH.dump_python(status.health, mode="json")
+    return {
+        "process_name": status.name,
+        "timestamp": status.observed_at.isoformat(),
+        "status": health["status"],
+        "score": health["score"],
+        "checks": health["checks"],
+    }
+
+
+def _same_instant(a: datetime, b: datetime) -> bool:
+    # psutil derives it from clock ticks and the boot time; the database keeps milliseconds.
+    return abs(a - b) < timedelta(milliseconds=50)
+
+
+def _service(info: ProcessInfo, measured: ProcessUsage | None, seen: Round) -> ServiceStatus:
+    return ServiceStatus(
+        info=info,
+        cpu_percent=measured.cpu_percent if measured else None,
+        memory_mb=measured.memory_mb if measured else None,
+        uptime_s=(seen.taken_at - measured.created_at).total_seconds() if measured else None,
+    )

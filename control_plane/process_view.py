@@ -1,0 +1,111 @@
+"""Puts together what the API, the live channel and the panel show of one collector; pure."""
+
+from datetime import datetime
+
+from control_plane.domain.health import HealthStatus, ProcessHealth
+from control_plane.domain.observation import SeenCollector
+from control_plane.domain.process import (
+    PROTOCOL_TYPES,
+    ConnectionStatus,
+    PerformanceMetrics,
+    ProcessState,
+    ProcessStatus,
+    SupervisorState,
+)
+from control_plane.health.checks import CHECKS
+from control_plane.health.score import judge
+from control_plane.settings import Settings
+
+_STOPPED_BY_OPERATOR = (SupervisorState.STOPPED, SupervisorState.STOPPING)
+"""supervisord reaches these states only on somebody's request."""
+
+
+def judge_collector(
+    seen: SeenCollector, previous: ProcessHealth | None, settings: Settings
+) -> ProcessHealth:
+    """Run the five checks and sum them up."""
+    facts = seen.facts
+    return judge(
+        [check(facts, settings.limits) for check in CHECKS],
+        stopped_by_operator=_is_stopped(seen),
+        previous=previous,
+        now=facts.taken_at,
+    )
+
+
+def view_collector(
+    seen: SeenCollector, health: ProcessHealth, restart_count: int, settings: Settings
+) -> ProcessStatus:
+    """Return everything that is shown of one collector."""
+    facts, config = seen.facts, seen.file.config
+    info, usage, beat = facts.info, facts.usage, facts.heartbeat
+    has_process = info is not None and info.pid is not None
+    return ProcessStatus(
+        name=seen.file.name,
+        display_name=config.display_name if config else "",
+        type=PROTOCOL_TYPES[config.protocol] if config else "unknown",
+        status=info.status if info else ProcessState.UNKNOWN,
+        supervisor_state=info.state if info else SupervisorState.UNKNOWN,
+        desired="stop" if _is_stopped(seen) else "run",
+        pid=info.pid if info else None,
+        cpu_percent=usage.cpu_percent if usage else None,
+        memory_mb=usage.memory_mb if usage else None,
+        start_time=usage.created_at if usage else None,
+        uptime_seconds=round(facts.uptime_s, 1) if facts.uptime_s is not None else None,
+        last_heartbeat=beat.sent_at if beat else None,
+        restart_count=restart_count,
+        last_error=_last_error(seen, health),
+        connection_status=ConnectionStatus.of(beat.connections) if beat else None,
+        data_collection_rate=round(beat.samples_per_s, 2) if beat and has_process else 0.0,
+        expected_rate=round(beat.expected_samples_per_s, 2) if beat else 0.0,
+        last_data_time=beat.last_data_time if beat else None,
+        samples_total=beat.good_samples if beat else 0,
+        shortest_interval_s=beat.shortest_interval_s if beat else 1.0,
+        health_score=health.score,
+        error_count_24h=seen.error_count_24h,
+        config_file=str(seen.file.path),
+        config_revision=seen.file.revision,
+        command=_command(seen, settings),
+        observed_at=facts.taken_at,
+        health=health,
+        devices=beat.connections if beat else (),
+    )
+
+
+def measure_performance(status: ProcessStatus, at: datetime) -> PerformanceMetrics:
+    """Return the figures of topic ``performance`` from a status."""
+    requests = sum(device.requests for device in status.devices)
+    failed = sum(device.request_errors for device in status.devices)
+    times = [d.round_trip_ms for d in status.devices if d.round_trip_ms is not None]
+    return PerformanceMetrics(
+        process_name=status.name,
+        timestamp=at,
+        cpu_percent=status.cpu_percent,
+        memory_mb=status.memory_mb,
+        data_points_per_minute=round(status.data_collection_rate * 60, 1),
+        error_rate=round(100 * failed / requests, 2) if requests else 0.0,
+        response_time_ms=round(sum(times) / len(times), 2) if times else None,
+    )
+
+
+def _is_stopped(seen: SeenCollector) -> bool:
+    return seen.facts.info is not None and seen.facts.info.state in _STOPPED_BY_OPERATOR
+
+
+def _last_error(seen: SeenCollector, health: ProcessHealth) -> str | None:
+    """Return the reason of a present fault, else the newest error line of the log."""
+    present = (check for check in health.checks if check.status is HealthStatus.CRITICAL)
+    worst = next(present, None)
+    if health.status is not HealthStatus.STOPPED and worst is not None:
+        return worst.message
+    beat = seen.facts.heartbeat
+    for device in beat.connections if beat else ():
+        if not device.is_connected and device.last_error:
+            return f"{device.device_id}: {device.last_error}"
+    return seen.last_logged_error if seen.error_count_24h else None
+
+
+def _command(seen: SeenCollector, settings: Settings) -> tuple[str, ...]:
+    return (
+        "python", "-m", "collectors", "run", str(seen.file.path), "--home", str(settings.home),
+    )  # fmt: skip

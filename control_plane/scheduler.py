@@ -1,0 +1,66 @@
+"""Calendar and interval jobs on APScheduler; a job only asks the owner of the work to do it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row of the table; exactly one of ``every_s`` and ``daily_utc`` (``HH:MM``) is set."""
+
+    id: str
+    run: Callable[[], object]
+    every_s: float | None = None
+    daily_utc: str | None = None
+
+
+class Scheduler:
+    """Runs a table of jobs; an error in one is logged and ends neither it nor the others."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(2)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 3600},
+        )
+        for job in jobs:
+            self._scheduler.add_job(_guarded(job), _trigger(job), id=job.id, name=job.id)
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Let running jobs end, start no more."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def next_runs(self) -> dict[str, datetime | None]:
+        """Return when each job runs next, UTC."""
+        return {job.id: job.next_run_time for job in self._scheduler.get_jobs()}
+
+
+def _trigger(job: Job) -> BaseTrigger:
+    if job.every_s is not None:
+        return IntervalTrigger(seconds=job.every_s, timezone=UTC)
+    hour, _, minute = (job.daily_utc or "03:00").partition(":")
+    return CronTrigger(hour=int(hour), minute=int(minute), timezone=UTC)
+
+
+def _guarded(job: Job) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            job.run()
+        except Exception:
+            log.exception("scheduled job failed", extra={"job": job.id})
+
+    return run

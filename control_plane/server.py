@@ -1,0 +1,86 @@
+"""Runs the control plane under gunicorn: one worker process, because the state lives in it."""
+
+import contextlib
+import logging
+from types import FrameType
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
+
+from collectors.contract.log_format import start_json_logging
+from control_plane.api.app import create_app
+from control_plane.bootstrap import ControlPlane, running
+from control_plane.settings import Settings
+
+_HTTP_THREADS = 16
+"""Threads beside those that the live channel may hold, so that the API always has some."""
+_GRACEFUL_S = 5
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
+    """Ends live connections as soon as it is told to stop: each holds a thread that gunicorn
+    would wait for."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.app.end_live_connections()
+        super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        self.app.end_live_connections()
+        super().handle_quit(sig, frame)
+
+
+class _Logger(Logger):  # type: ignore[misc] # gunicorn ships no types
+    """Leaves the formatting to the root logger, so that every line is JSON."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ARG002 - gunicorn's interface
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.WARNING)
+        self.access_log.disabled = True
+
+
+class Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
+    """gunicorn's application object; :meth:`run` returns when told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._plane: ControlPlane | None = None
+        self._stack = contextlib.ExitStack()
+        super().__init__()
+
+    def load_config(self) -> None:
+        options = {
+            "bind": f"{self._settings.http_host}:{self._settings.http_port}",
+            "workers": 1,
+            "worker_class": _Worker,
+            "threads": self._settings.max_live_clients + _HTTP_THREADS,
+            "worker_connections": self._settings.max_live_clients + 200,
+            "graceful_timeout": _GRACEFUL_S,
+            "timeout": 60,
+            "keepalive": 15,
+            "proc_name": "daqplane",
+            "logger_class": _Logger,
+            "control_socket_disable": True,
+            "worker_exit": lambda _server, _worker: self._stack.close(),
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Called in the worker process: threads must not be started before the fork."""
+        listener = start_json_logging("control-plane", "info")
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        self._stack.callback(listener.stop)
+        self._plane = self._stack.enter_context(running(self._settings))
+        return create_app(self._plane)
+
+    def end_live_connections(self) -> None:
+        if self._plane is not None:
+            self._plane.hub.close()
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    Server(settings).run()

@@ -1,0 +1,105 @@
+"""All settings, read once; the only module of the control plane that reads the environment."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from control_plane.domain.health import HealthCheckConfig
+from control_plane.errors import SettingsError
+
+# These characters end a value, start a comment, expand or match files in supervisord's
+# configuration, so no path that appears there may hold them.
+_UNSAFE_PATH = re.compile(r"[\s%;\"'\\\[\]*?,\x00-\x1f\x7f]")
+_MAX_SOCKET_PATH = 107
+"""sun_path of unix(7) holds 108 bytes with its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Effective settings of one installation.
+
+    Attributes:
+        home: DAQ_HOME, absolute: everything that this installation writes is below it.
+        http_host, http_port: Where the panel listens (DAQ_HTTP_HOST, DAQ_HTTP_PORT).
+        database_url: State database (DATABASE_URL); SQLite below ``home`` by default.
+        language: ``en`` or ``zh-CN`` for console output (DAQ_LANG, else LC_ALL, LC_MESSAGES, LANG).
+        max_live_clients: WebSocket connections served at once (DAQ_MAX_LIVE_CLIENTS).
+        limits: Thresholds of the health checks.
+    """
+
+    home: Path
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    database_url: str
+    language: str = "en"
+    max_live_clients: int = 64
+    limits: HealthCheckConfig = field(default_factory=HealthCheckConfig)
+
+    @property
+    def socket_path(self) -> Path:
+        return self.home / "run" / "supervisor.sock"
+
+    @property
+    def collectors_dir(self) -> Path:
+        return self.home / "collectors.d"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.home / "log"
+
+    @property
+    def history_dir(self) -> Path:
+        return self.home / "history"
+
+    def log_file(self, process: str) -> Path:
+        return self.log_dir / f"{process}.log"
+
+
+def load_settings(environ: Mapping[str, str] | None = None, home: Path | None = None) -> Settings:
+    """Read the settings; ``home`` (a command-line option) wins over DAQ_HOME.
+
+    Raises:
+        SettingsError: names the variable, the value and what it must look like.
+    """
+    env = os.environ if environ is None else environ
+    root = _home(str(home) if home else env.get("DAQ_HOME") or "var")
+    return Settings(
+        home=root,
+        http_host=env.get("DAQ_HTTP_HOST") or "127.0.0.1",
+        http_port=_integer(env, "DAQ_HTTP_PORT", 8080, 1, 65535),
+        database_url=env.get("DATABASE_URL") or f"sqlite:///{root / 'state.db'}",
+        language=console_language(env),
+        max_live_clients=_integer(env, "DAQ_MAX_LIVE_CLIENTS", 64, 1, 4000),
+    )
+
+
+def _home(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if unsafe := _UNSAFE_PATH.search(str(path)):
+        raise SettingsError(
+            variable="DAQ_HOME", value=str(path), rule=f"a path without {unsafe[0]!r}"
+        )
+    if len(os.fsencode(path / "run" / "supervisor.sock")) > _MAX_SOCKET_PATH:
+        rule = f"a path of at most {_MAX_SOCKET_PATH - len('/run/supervisor.sock')} bytes"
+        raise SettingsError(variable="DAQ_HOME", value=str(path), rule=rule)
+    return path
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = env.get(name)
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        raise SettingsError(variable=name, value=text, rule=f"a whole number {low}..{high}")
+    return int(text)
+
+
+def console_language(environ: Mapping[str, str] | None = None) -> str:
+    """Return the language of console output, ``en`` or ``zh-CN``."""
+    env = os.environ if environ is None else environ
+    for name in ("DAQ_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if env.get(name):
+            return "zh-CN" if env[name].lower().startswith("zh") else "en"
+    return "en"

@@ -1,0 +1,40 @@
+"""Who did what, when, from where, and what came of it; rows are only ever added."""
+
+from datetime import datetime
+
+from control_plane.domain.audit import AuditEvent
+from control_plane.storage.database import StateDatabase
+from control_plane.storage.models import AuditEntry
+from control_plane.storage.times import to_ms
+
+
+class AuditTrail:
+    """Usable from any thread; an entry is committed before the action is answered."""
+
+    def __init__(self, database: StateDatabase) -> None:
+        self._database = database
+
+    def record(self, event: AuditEvent) -> None:
+        with self._database.connection():
+            AuditEntry.create(
+                at_ms=to_ms(event.at),
+                actor=event.actor[:80],
+                origin=event.origin[:80],
+                action=event.action,
+                target=event.target[:80],
+                outcome=event.outcome,
+                detail=event.detail,
+            )
+
+    def was_commanded(self, process: str, since: datetime) -> bool:
+        """Tell whether anyone started, stopped or restarted ``process`` through us since then."""
+        with self._database.connection():
+            return bool(
+                AuditEntry.select()
+                .where(
+                    AuditEntry.target == process,
+                    AuditEntry.at_ms >= to_ms(since),
+                    AuditEntry.action.startswith("process."),
+                )
+                .exists()
+            )

@@ -1,0 +1,105 @@
+"""Tables of the state database. Times are milliseconds since the Unix epoch, UTC."""
+
+import peewee
+
+database_proxy = peewee.DatabaseProxy()
+
+
+class _Table(peewee.Model):
+    class Meta:
+        database = database_proxy
+        legacy_table_names = False
+
+
+class User(_Table):
+    id = peewee.AutoField()
+    name = peewee.CharField(max_length=64, unique=True)
+    role = peewee.CharField(max_length=16)
+    password_hash = peewee.TextField()
+    created_ms = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "users"
+
+
+class Session(_Table):
+    token_hash = peewee.CharField(max_length=64, primary_key=True)
+    user = peewee.ForeignKeyField(User, backref="sessions", on_delete="CASCADE")
+    csrf_token = peewee.CharField(max_length=64)
+    created_ms = peewee.BigIntegerField()
+    last_used_ms = peewee.BigIntegerField(index=True)
+
+    class Meta:
+        table_name = "sessions"
+
+
+class ApiToken(_Table):
+    id = peewee.AutoField()
+    name = peewee.CharField(max_length=64, unique=True)
+    token_hash = peewee.CharField(max_length=64, unique=True)
+    role = peewee.CharField(max_length=16)
+    created_ms = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "api_tokens"
+
+
+class SetupToken(_Table):
+    token_hash = peewee.CharField(max_length=64, primary_key=True)
+    expires_ms = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "setup_tokens"
+
+
+class AuditEntry(_Table):
+    id = peewee.AutoField()
+    at_ms = peewee.BigIntegerField(index=True)
+    actor = peewee.CharField(max_length=80)
+    origin = peewee.CharField(max_length=80)
+    action = peewee.CharField(max_length=40)
+    target = peewee.CharField(max_length=80)
+    outcome = peewee.CharField(max_length=16)
+    detail = peewee.TextField(default="")
+
+    class Meta:
+        table_name = "audit"
+        indexes = ((("target", "at_ms"), False),)
+
+
+class Restart(_Table):
+    id = peewee.AutoField()
+    process = peewee.CharField(max_length=64)
+    at_ms = peewee.BigIntegerField()
+    pid = peewee.IntegerField()
+
+    class Meta:
+        table_name = "restarts"
+        indexes = ((("process", "at_ms"), False),)
+
+
+class Incarnation(_Table):
+    """The newest process seen of each program, so that a restart is noticed across our own."""
+
+    process = peewee.CharField(max_length=64, primary_key=True)
+    pid = peewee.IntegerField()
+    created_ms = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "incarnations"
+
+
+class HealthRecord(_Table):
+    id = peewee.AutoField()
+    process = peewee.CharField(max_length=64)
+    at_ms = peewee.BigIntegerField(index=True)
+    status = peewee.CharField(max_length=16)
+    score = peewee.FloatField(null=True)
+    checks = peewee.TextField()
+
+    class Meta:
+        table_name = "health_history"
+        indexes = ((("process", "at_ms"), False),)
+
+
+TABLES = (User, Session, ApiToken, SetupToken, AuditEntry, Restart, Incarnation, HealthRecord)

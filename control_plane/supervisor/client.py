@@ -1,0 +1,139 @@
+"""Typed XML-RPC client for supervisord over its unix socket; the only place that knows faults."""
+
+import http.client
+import socket
+import threading
+import xmlrpc.client
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import Faults
+
+from control_plane.domain.process import ProcessInfo, SupervisorState
+from control_plane.errors import SupervisorFault, SupervisorUnreachable, UnknownProcess
+
+_NOT_NEEDED = {Faults.ALREADY_STARTED, Faults.NOT_RUNNING}
+"""The wanted state already holds."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__()
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        if self._connection is None or self._connection[0] != host:
+            self._connection = host, _UnixConnection(self._path, self._timeout_s)
+        return self._connection[1]  # type: ignore[return-value]
+
+
+class SupervisorClient:
+    """One locked keep-alive connection; may be used from any thread.
+
+    Every call answers within ``timeout_s`` or raises :class:`SupervisorUnreachable`. A broken
+    connection is rebuilt at the next call; nothing is sent twice.
+    """
+
+    def __init__(self, socket_path: Path, timeout_s: float = 5.0) -> None:
+        self._path = socket_path
+        self._transport = _UnixTransport(socket_path, timeout_s)
+        self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport)
+        self._lock = threading.Lock()
+
+    def version(self) -> str:
+        """Return supervisord's version."""
+        return str(self._call("supervisor.getSupervisorVersion"))
+
+    def pid(self) -> int:
+        """Return supervisord's process id."""
+        return int(self._call("supervisor.getPID"))
+
+    def has_plugin(self) -> bool:
+        """Return whether supervisord runs with our plugin."""
+        return "daq.getVersion" in self._call("system.listMethods")
+
+    def processes(self) -> dict[str, ProcessInfo]:
+        """Return every program by name."""
+        return {i.name: i for i in map(_process_info, self._call("supervisor.getAllProcessInfo"))}
+
+    def process(self, name: str) -> ProcessInfo:
+        """Return one program.
+
+        Raises:
+            UnknownProcess: supervisord has no program of this name.
+        """
+        return _process_info(self._call("supervisor.getProcessInfo", name))
+
+    def start(self, name: str) -> None:
+        """Ask for a start and return at once; that it is running must be observed.
+
+        Raises:
+            UnknownProcess, SupervisorFault: the latter also when the program file is missing.
+        """
+        self._call("supervisor.startProcess", name, False)
+
+    def stop(self, name: str) -> None:
+        """Ask for a stop and return at once."""
+        self._call("supervisor.stopProcess", name, False)
+
+    def shutdown(self) -> None:
+        """Stop everything, then supervisord itself."""
+        self._call("supervisor.shutdown")
+
+    def close(self) -> None:
+        with self._lock:
+            self._transport.close()
+
+    def _call(self, method: str, *args: object) -> Any:
+        with self._lock:
+            try:
+                function: Any = self._proxy
+                for part in method.split("."):
+                    function = getattr(function, part)
+                return function(*args)
+            except xmlrpc.client.Fault as fault:
+                return _translate_fault(fault, args)
+            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as exc:
+                # A kept connection that broke once would fail for ever with CannotSendRequest.
+                self._transport.close()
+                raise SupervisorUnreachable(
+                    socket=str(self._path), reason=str(exc) or type(exc).__name__
+                ) from exc
+
+
+def _translate_fault(fault: xmlrpc.client.Fault, args: Sequence[object]) -> None:
+    if fault.faultCode in _NOT_NEEDED:
+        return
+    if fault.faultCode == Faults.BAD_NAME:
+        raise UnknownProcess(name=str(args[0]) if args else "")
+    raise SupervisorFault(reason=fault.faultString, fault_code=fault.faultCode)
+
+
+def _process_info(raw: dict[str, Any]) -> ProcessInfo:
+    return ProcessInfo(
+        name=raw["name"],
+        state=SupervisorState(raw["statename"]),
+        pid=raw["pid"] or None,
+        started_at=_time(raw["start"]),
+        stopped_at=_time(raw["stop"]),
+        exit_status=raw["exitstatus"],
+        spawn_error=raw["spawnerr"],
+    )
+
+
+def _time(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

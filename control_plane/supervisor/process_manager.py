@@ -1,0 +1,177 @@
+"""Starts, stops and restarts programs, and says what was seen rather than what was asked."""
+
+import enum
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from control_plane.domain.process import ProcessInfo, ProcessState, SupervisorState
+from control_plane.errors import Busy
+from control_plane.supervisor.client import SupervisorClient
+
+START_DEADLINE_S = 10.0
+STOP_DEADLINE_S = 15.0
+"""stopwaitsecs (10) and the SIGKILL after it."""
+
+_POLL_S = 0.02
+_SURVIVES_S = 1.0
+_SETTLE_S = 0.25
+"""supervisord loses a SIGTERM that it sends within milliseconds of the fork."""
+
+
+class Outcome(enum.StrEnum):
+    DONE = "done"
+    """The new state was observed."""
+    FAILED = "failed"
+    """Another state was observed that will not become the wanted one."""
+    UNKNOWN = "unknown"
+    """Nothing conclusive was observed before the deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """What came of a command; ``detail`` is a code of the catalogue (``command.DETAIL``)."""
+
+    process: str
+    action: str
+    outcome: Outcome
+    detail: str
+    duration_ms: float
+    pid_before: int | None
+    pid_after: int | None
+
+
+class ProcessManager:
+    """Commands for single programs, one at a time for each."""
+
+    def __init__(
+        self, client: SupervisorClient, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._monotonic = monotonic
+        self._busy: set[str] = set()
+        self._busy_lock = threading.Lock()
+
+    def start(self, name: str) -> CommandResult:
+        """Start ``name`` and wait until its process exists.
+
+        Raises:
+            Busy, UnknownProcess, SupervisorUnreachable, SupervisorFault.
+        """
+        with self._exclusively(name):
+            began, before = self._monotonic(), self._client.process(name)
+            if before.state in (SupervisorState.RUNNING, SupervisorState.STARTING):
+                return self._result("start", began, before, before, Outcome.DONE, "already_running")
+            if before.state is SupervisorState.BACKOFF:
+                # supervisord calls a program that waits for its next try "already started".
+                self._stop_and_wait(name, before)
+            after = self._start_and_wait(name)
+            return self._started("start", began, before, after)
+
+    def stop(self, name: str) -> CommandResult:
+        """Stop ``name`` and wait until its process is gone; raises as :meth:`start` does."""
+        with self._exclusively(name):
+            began, before = self._monotonic(), self._client.process(name)
+            after = self._stop_and_wait(name, before)
+            outcome, detail = _stop_outcome(before, after)
+            return self._result("stop", began, before, after, outcome, detail)
+
+    def restart(self, name: str) -> CommandResult:
+        """Stop ``name`` if it runs, start it and wait for the new process; raises as above."""
+        with self._exclusively(name):
+            began, before = self._monotonic(), self._client.process(name)
+            stopped = self._stop_and_wait(name, before)
+            if _stop_outcome(before, stopped)[0] is not Outcome.DONE:
+                return self._result(
+                    "restart", began, before, stopped, Outcome.FAILED, "did_not_stop"
+                )
+            after = self._start_and_wait(name)
+            return self._started("restart", began, before, after)
+
+    @contextmanager
+    def _exclusively(self, name: str) -> Iterator[None]:
+        with self._busy_lock:
+            if name in self._busy:
+                raise Busy(name=name)
+            self._busy.add(name)
+        try:
+            yield
+        finally:
+            with self._busy_lock:
+                self._busy.discard(name)
+
+    def _start_and_wait(self, name: str) -> ProcessInfo:
+        # A start during STOPPING would answer True and start nothing.
+        self._wait(name, lambda i: i.state is not SupervisorState.STOPPING, STOP_DEADLINE_S)
+        self._client.start(name)
+        first = self._wait(name, _has_process_or_gave_up, START_DEADLINE_S)
+        # A program that cannot work at all, for want of a usable file say, ends within a second.
+        return self._wait(
+            name, lambda i: i.pid != first.pid or i.state is SupervisorState.RUNNING, _SURVIVES_S
+        )
+
+    def _stop_and_wait(self, name: str, before: ProcessInfo) -> ProcessInfo:
+        if before.state is SupervisorState.STARTING:
+            self._wait(name, _older_than(_SETTLE_S, self._monotonic), _SETTLE_S * 2)
+        if before.state is not SupervisorState.STOPPING:
+            self._client.stop(name)
+        return self._wait(
+            name,
+            lambda i: i.pid is None and i.state is not SupervisorState.BACKOFF,
+            STOP_DEADLINE_S,
+        )
+
+    def _wait(
+        self, name: str, arrived: Callable[[ProcessInfo], bool], deadline_s: float
+    ) -> ProcessInfo:
+        deadline = self._monotonic() + deadline_s
+        while True:
+            info = self._client.process(name)
+            if arrived(info) or self._monotonic() > deadline:
+                return info
+            time.sleep(_POLL_S)
+
+    def _started(
+        self, action: str, began: float, before: ProcessInfo, after: ProcessInfo
+    ) -> CommandResult:
+        if after.pid is not None and after.pid != before.pid:
+            return self._result(action, began, before, after, Outcome.DONE, "new_process")
+        if after.status is ProcessState.CRASHED:
+            return self._result(action, began, before, after, Outcome.FAILED, "exited_at_once")
+        return self._result(action, began, before, after, Outcome.UNKNOWN, "not_observed")
+
+    def _result(
+        self,
+        action: str,
+        began: float,
+        before: ProcessInfo,
+        after: ProcessInfo,
+        outcome: Outcome,
+        detail: str,
+    ) -> CommandResult:
+        return CommandResult(
+            process=before.name,
+            action=action,
+            outcome=outcome,
+            detail=detail,
+            duration_ms=round((self._monotonic() - began) * 1000, 1),
+            pid_before=before.pid,
+            pid_after=after.pid,
+        )
+
+
+def _has_process_or_gave_up(info: ProcessInfo) -> bool:
+    return info.pid is not None or info.status is ProcessState.CRASHED
+
+
+def _stop_outcome(before: ProcessInfo, after: ProcessInfo) -> tuple[Outcome, str]:
+    if after.pid is None:
+        return Outcome.DONE, "stopped" if before.pid else "already_stopped"
+    return Outcome.UNKNOWN, "not_observed"
+
+
+def _older_than(seconds: float, monotonic: Callable[[], float]) -> Callable[[ProcessInfo], bool]:
+    deadline = monotonic() + seconds
+    return lambda _info: monotonic() >= deadline
