@@ -1,0 +1,79 @@
+# Everything that people and CI type. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+RUN_STAMP := .venv/.installed-run
+DEV_STAMP := .venv/.installed-dev
+PANEL_STAMP := web/dist/.built
+NODE_MODULES := web/node_modules/.installed
+PANEL_SOURCES := $(shell find web/src web/public web/*.json web/*.ts web/index.html control_plane/messages.*.json -type f 2>/dev/null)
+
+.PHONY: help run test check bench fmt clean panel lock system lint types imports test-unit test-python test-panel test-e2e
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+run: $(RUN_STAMP) $(PANEL_STAMP) ## Set everything up, then run it with three simulated devices until Ctrl-C
+	@exec $(BIN)/daqplane run --demo
+
+test: system $(DEV_STAMP) $(PANEL_STAMP) ## Set everything up, then run every check and every test
+	@$(MAKE) check
+	$(BIN)/python -m pytest tests/integration tests/contract tests/system
+
+check: $(DEV_STAMP) $(NODE_MODULES) ## Linters, types, layering, unit tests of Python and of the panel
+	@$(MAKE) lint types
+	$(BIN)/python -m pytest tests/unit tests/architecture
+	$(MAKE) test-panel
+
+lint: $(DEV_STAMP) $(NODE_MODULES) ## ruff, import-linter and eslint
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	.ci/node.sh npm --prefix web run --silent lint
+
+types: $(DEV_STAMP) $(NODE_MODULES) ## mypy --strict and vue-tsc
+	@$(BIN)/mypy
+	.ci/node.sh npm --prefix web run --silent typecheck
+
+test-panel: $(NODE_MODULES) ## Unit tests of the panel
+	@.ci/node.sh npm --prefix web run --silent test
+
+bench: $(RUN_STAMP) ## Measure, each figure beside its peer in the same run
+	@for script in tests/performance/bench_*.py; do $(BIN)/python $$script; done
+
+fmt: $(DEV_STAMP) ## Format the Python code
+	@$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+panel: $(PANEL_STAMP) ## Build the web panel
+
+lock: $(DEV_STAMP) ## Choose new versions and write the lock files (needs uv)
+	@uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build setup.cfg -o requirements.lock
+	uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra test --extra dev setup.cfg -o requirements-dev.lock
+
+clean: ## Remove what was built or installed here; DAQ_HOME stays
+	@rm -rf .venv .node web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+system: ## Install the system packages that tests need (as root on Debian only)
+	@.ci/system.sh
+
+$(RUN_STAMP): requirements.lock setup.cfg .ci/venv.sh
+	@.ci/venv.sh requirements.lock
+	touch $@
+
+$(DEV_STAMP): requirements-dev.lock setup.cfg .ci/venv.sh
+	@.ci/venv.sh requirements-dev.lock
+	touch $@ $(RUN_STAMP)
+
+$(NODE_MODULES): web/package-lock.json web/package.json .ci/node.sh .ci/node.lock | $(RUN_STAMP)
+	@.ci/node.sh npm --prefix web ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(PANEL_STAMP): $(NODE_MODULES) $(PANEL_SOURCES)
+	@.ci/node.sh npm --prefix web run --silent build
+	touch $@
