@@ -1,0 +1,106 @@
+"""Run a simulator as a process of its own, for tests that compare with its truth log.
+
+::
+
+    with RunningSimulator(tmp_path / "press.toml", truth=tmp_path / "truth.jsonl") as simulator:
+        read_something(simulator.host, simulator.port)
+    for line in simulator.truth_lines():
+        ...
+"""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_ROOT = Path(__file__).parents[1]
+_START_TIMEOUT_S = 30.0
+"""asyncua needs a second to start on an idle machine."""
+_STOP_TIMEOUT_S = 5.0
+
+
+class RunningSimulator:
+    """``python -m simulators FILE`` on a free port, started on entry, stopped by SIGTERM on exit.
+
+    Attributes:
+        host: Where it listens.
+        port: The same; 0 before entry.
+        pid: Of the process.
+    """
+
+    def __init__(self, file: Path, *, truth: Path | None = None, port: int = 0) -> None:
+        self._command = [sys.executable, "-m", "simulators", str(file), "--port", str(port)]
+        if truth is not None:
+            self._command += ["--truth", str(truth)]
+        self._truth = truth
+        self._process: subprocess.Popen[bytes] | None = None
+        self.host = ""
+        self.port = 0
+        self.pid = 0
+
+    def __enter__(self) -> Self:
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                self._command, stdout=subprocess.PIPE, stderr=errors, cwd=_ROOT
+            )
+            self._process, self.pid = process, process.pid
+            try:
+                facts = json.loads(_first_line(process))
+            except ValueError:
+                self.stop()
+                errors.seek(0)
+                text = errors.read().decode(errors="replace")
+                raise RuntimeError(f"the simulator did not start: {text}") from None
+        self.host, self.port = facts["host"], facts["port"]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Stop it if it runs; return its exit code."""
+        process = self._process
+        if process is None:
+            raise RuntimeError("the simulator was never started")
+        process.terminate()
+        try:
+            return process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def truth_lines(self) -> list[dict[str, Any]]:
+        """Return what the truth log holds by now; complete only after :meth:`stop`."""
+        if self._truth is None:
+            raise RuntimeError("started without a truth log")
+        text = self._truth.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def _first_line(process: "subprocess.Popen[bytes]") -> bytes:
+    """Return the first line of standard output; less if it ends or nothing comes in time."""
+    assert process.stdout is not None
+    descriptor = process.stdout.fileno()
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    received = b""
+    while b"\n" not in received and (left := deadline - time.monotonic()) > 0:
+        if select.select([descriptor], [], [], left)[0]:
+            chunk = os.read(descriptor, 4096)
+            if not chunk:
+                break
+            received += chunk
+    return received.partition(b"\n")[0]
