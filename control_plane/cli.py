@@ -143,14 +143,20 @@ def _print_status(settings: Settings, found: list[ProcessStatus], *, detailed: b
     click.echo(table(head, [_row(each) for each in found]))
     for each in found:
         for check in each.health.checks:
-            # One that was stopped on purpose has nothing to explain.
-            normal = check.status is HealthStatus.HEALTHY or each.desired == "stop"
+            # What was stopped on purpose has nothing to explain, and what cannot be known adds
+            # nothing to a fault that can.
+            silent = HealthStatus.HEALTHY, _unknown_beside_a_fault(each)
+            normal = check.status in silent or each.desired == "stop"
             if detailed or not normal:
                 word = _t(f"cli.health.{check.status}")
                 text = _t(f"check.{check.code}", **check.params)
                 click.echo(f"  {each.name}: {check.check_type} {word}: {text}")
                 for advice in check.recommendations if not normal else ():
                     click.echo(f"    → {_t(f'recommendation.{advice}')}")
+
+
+def _unknown_beside_a_fault(each: ProcessStatus) -> HealthStatus | None:
+    return HealthStatus.UNKNOWN if each.health.status is HealthStatus.CRITICAL else None
 
 
 def _row(each: ProcessStatus) -> list[str]:

@@ -101,7 +101,7 @@ class Observer:
             usage=usage,
             heartbeat=seen.beat if seen else None,
             heartbeat_age_s=seen.age_s if seen else None,
-            config_problem=file.problems[0].text() if file.problems else None,
+            config_problem=file.problems[0] if file.problems else None,
             errors_5min=self._errors.count(file.name, now, _FIVE_MINUTES),
             uptime_s=(now - usage.created_at).total_seconds() if usage else None,
         )

@@ -6,7 +6,7 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from collectors.contract.messages import LANGUAGES
+from collectors.contract.messages import DEFAULT_LANGUAGE, LANGUAGES
 from collectors.history.read import HistoryError
 from control_plane import errors
 
@@ -34,8 +34,12 @@ STATUS: dict[type[errors.ControlPlaneError], int] = {
 
 
 def language_of_request() -> str:
-    """Return the language that the client prefers, of those we have."""
-    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+    """Return the first language of the client's list that we have; English if there is none."""
+    for wanted, quality in request.accept_languages:
+        for language in LANGUAGES:
+            if quality > 0 and wanted.lower().split("-")[0] == language.lower().split("-")[0]:
+                return language
+    return DEFAULT_LANGUAGE
 
 
 def problem(

@@ -35,7 +35,7 @@ class Observation:
         supervisor_reachable: Tells these two cases apart.
         heartbeat: The newest one of this very process; an older process's does not count.
         heartbeat_age_s: Age of its file.
-        config_problem: First problem of the collector's file, in English; ``None`` if it is valid.
+        config_problem: First problem of the collector's file; ``None`` if it is valid.
         errors_5min: ERROR and CRITICAL lines; ``None`` if the log cannot be read.
         uptime_s: Of this process; ``None`` without one.
     """
@@ -46,7 +46,7 @@ class Observation:
     usage: ProcessUsage | None
     heartbeat: Heartbeat | None
     heartbeat_age_s: float | None
-    config_problem: str | None
+    config_problem: ConfigProblem | None
     errors_5min: int | None
     uptime_s: float | None
 

@@ -31,7 +31,12 @@ def process_alive(seen: Observation, limits: HealthCheckConfig) -> HealthCheckRe
     if not seen.supervisor_reachable:
         return _unknown(kind, "process.supervisor_unreachable", "check_supervisord")
     if seen.config_problem is not None and (seen.info is None or seen.info.pid is None):
-        return _critical(kind, "process.bad_config", "fix_config", problem=seen.config_problem)
+        # Each reader's sentence takes the text in its own language.
+        texts = {
+            "problem": seen.config_problem.text(),
+            "problem_zh": seen.config_problem.text("zh-CN"),
+        }
+        return _critical(kind, "process.bad_config", "fix_config", **texts)
     if seen.info is None:
         return _critical(kind, "process.not_known", "apply_config")
     if seen.info.pid is None:

@@ -1,0 +1,239 @@
+"""The API on a real state database, with no supervisord behind it: it must say so, not lie."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from control_plane.api.app import create_app
+from control_plane.auth.permissions import Actor, Role
+from control_plane.bootstrap import ControlPlane, running
+from control_plane.settings import load_settings
+
+COLLECTOR = """
+name = "line1"
+protocol = "modbus_tcp"
+display_name = "一号线"
+[[devices]]
+id = "press1"
+host = "127.0.0.1"
+points = [{ name = "temperature", address = "holding:0", unit = "°C" }]
+"""
+PASSWORD = "a long password"
+ME = Actor(name="console:test", role=Role.ADMIN, origin="console")
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    (tmp_path / "collectors.d").mkdir()
+    (tmp_path / "collectors.d" / "line1.toml").write_text(COLLECTOR)
+    (tmp_path / "collectors.d" / "broken.toml").write_text('name = "broken"\nprotocol = "modbus"')
+    with running(load_settings({"DAQ_HOME": str(tmp_path)})) as plane:
+        yield plane
+
+
+@pytest.fixture
+def client(plane: ControlPlane) -> FlaskClient:
+    return create_app(plane).test_client()
+
+
+def bearer(plane: ControlPlane, role: Role) -> dict[str, str]:
+    token = plane.console.account_commands.create_token(ME, f"t-{role}", role)
+    return {"Authorization": f"Bearer {token}"}
+
+
+def sign_in(client: FlaskClient, plane: ControlPlane, role: Role = Role.OPERATOR) -> str:
+    plane.console.account_commands.add_user(ME, "bob", role, PASSWORD)
+    answer = client.post("/api/v1/session", json={"username": "bob", "password": PASSWORD})
+    assert answer.status_code == 200
+    return str(answer.json["csrf_token"])
+
+
+def test_strangers_may_only_ask_whether_it_lives_and_sign_in(client: FlaskClient) -> None:
+    assert client.get("/healthz").json["status"] == "ok"
+    session = client.get("/api/v1/session").json
+    assert (session["authenticated"], session["setup_required"]) == (False, True)
+    for path in ("processes", "processes/line1", "history", "system", "nothing"):
+        answer = client.get(f"/api/v1/{path}")
+        assert (answer.status_code, answer.json["code"]) == (401, "not_authenticated"), path
+        assert answer.mimetype == "application/problem+json"
+
+
+def test_every_route_below_api_is_closed_to_strangers(plane: ControlPlane) -> None:
+    app = create_app(plane)
+    client = app.test_client()
+    for rule in app.url_map.iter_rules():
+        if not rule.rule.startswith("/api/") or rule.rule in ("/api/v1/session", "/api/v1/setup"):
+            continue
+        path = rule.rule.replace("<name>", "line1").replace(
+            "<any(start, stop, restart):action>", "stop"
+        )
+        for method in rule.methods - {"OPTIONS", "HEAD"}:
+            assert client.open(path, method=method).status_code == 401, (method, path)
+
+
+def test_without_supervisord_nothing_is_called_healthy(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    answer = client.get("/api/v1/processes", headers=bearer(plane, Role.VIEWER))
+    assert answer.json["supervisor"]["reachable"] is False
+    by_name = {p["name"]: p for p in answer.json["processes"]}
+    line1, broken = by_name["line1"], by_name["broken"]
+    assert (line1["status"], line1["supervisor_state"]) == ("UNKNOWN", "UNKNOWN")
+    assert (line1["health"]["status"], line1["health_score"]) == ("unknown", None)
+    assert (line1["type"], line1["display_name"]) == ("modbus", "一号线")
+    assert broken["health"]["status"] == "unknown"
+
+
+def test_the_set_up_link_makes_the_first_user_once(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    token = plane.console.account_commands.new_setup_token()
+    body = {"token": token, "username": "alice", "password": "short"}
+    assert client.post("/api/v1/setup", json=body).json["code"] == "weak_password"
+    body["password"] = PASSWORD
+    assert client.post("/api/v1/setup", json=body).json["user"] == {
+        "name": "alice",
+        "role": "admin",
+    }
+    assert client.get("/api/v1/processes").status_code == 200
+    again = client.post("/api/v1/setup", json=body | {"username": "mallory"})
+    assert (again.status_code, again.json["code"]) == (403, "bad_setup_token")
+    assert client.get("/api/v1/session").json["setup_required"] is False
+
+
+def test_a_session_cookie_is_strict_and_ends_with_the_sign_out(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    csrf = sign_in(client, plane)
+    cookie = client.get_cookie("daq_session")
+    assert cookie.http_only
+    assert cookie.same_site == "Strict"
+    assert client.delete("/api/v1/session").json["code"] == "csrf"
+    assert client.delete("/api/v1/session", headers={"X-CSRF-Token": csrf}).status_code == 204
+    assert client.get("/api/v1/processes").status_code == 401
+
+
+def test_a_change_by_cookie_needs_the_csrf_token_and_this_site(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    csrf = sign_in(client, plane)
+    path = "/api/v1/processes/line1/start"
+    assert client.post(path).json["code"] == "csrf"
+    foreign = {"X-CSRF-Token": csrf, "Origin": "http://evil.example"}
+    assert client.post(path, headers=foreign).json["code"] == "csrf"
+    answer = client.post(path, headers={"X-CSRF-Token": csrf, "Origin": "http://localhost"})
+    assert (answer.status_code, answer.json["code"]) == (503, "supervisor_unreachable")
+
+
+def test_a_viewer_sees_and_commands_nothing(client: FlaskClient, plane: ControlPlane) -> None:
+    viewer = bearer(plane, Role.VIEWER)
+    assert client.get("/api/v1/processes/line1", headers=viewer).status_code == 200
+    answer = client.post("/api/v1/processes/line1/stop", headers=viewer)
+    assert (answer.status_code, answer.json["code"]) == (403, "not_permitted")
+
+
+def test_guessing_passwords_is_slowed_down_and_says_for_how_long(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    sign_in(client, plane)
+    wrong = {"username": "bob", "password": "wrong password"}
+    codes = [client.post("/api/v1/session", json=wrong).status_code for _ in range(7)]
+    assert codes == [401] * 5 + [429] * 2
+    answer = client.post("/api/v1/session", json=wrong)
+    assert int(answer.headers["Retry-After"]) == answer.json["retry_after_s"] > 0
+
+
+def test_errors_speak_the_language_of_the_request(client: FlaskClient) -> None:
+    body = {"username": "nobody", "password": "wrong password"}
+    chinese = client.post("/api/v1/session", json=body, headers={"Accept-Language": "zh-CN,en"})
+    english = client.post("/api/v1/session", json=body, headers={"Accept-Language": "de"})
+    assert chinese.json["detail"] == "用户名或密码错误。"
+    assert english.json["detail"] == "User name or password is wrong."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"username": 1, "password": "x"}',
+        b"[" * 100_000,
+        b'{"username": "a\x00"}',
+    ],
+)
+def test_a_body_that_makes_no_sense_is_a_bad_request(client: FlaskClient, body: bytes) -> None:
+    answer = client.post("/api/v1/session", data=body, content_type="application/json")
+    assert (answer.status_code, answer.json["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("", "series must be"),
+        ("series=../x/y", "series must be"),
+        ("series=line1/press1/temperature&from=yesterday", "from must be a time"),
+        ("series=line1/press1/temperature&from=now&to=-1m", "before"),
+        ("series=line1/press1/temperature&buckets=0", "buckets must be"),
+        ("series=line1/press1/temperature&buckets=٣", "buckets must be"),
+    ],
+)
+def test_history_queries_that_make_no_sense_are_refused_by_name(
+    client: FlaskClient, plane: ControlPlane, query: str, words: str
+) -> None:
+    answer = client.get(f"/api/v1/history?{query}", headers=bearer(plane, Role.VIEWER))
+    assert answer.status_code == 400
+    assert words in answer.json["detail"]
+
+
+def test_points_and_history_are_empty_before_anything_was_stored(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    viewer = bearer(plane, Role.VIEWER)
+    (point,) = client.get("/api/v1/processes/line1/points", headers=viewer).json["points"]
+    assert (point["series"], point["quality"]) == ("line1/press1/temperature", "init")
+    history = client.get(f"/api/v1/history?series={point['series']}", headers=viewer).json
+    assert (history["unit"], history["rows"]) == ("°C", [])
+
+
+def test_a_log_is_read_in_pieces(client: FlaskClient, plane: ControlPlane) -> None:
+    viewer = bearer(plane, Role.VIEWER)
+    path = "/api/v1/processes/line1/logs"
+    assert client.get(path, headers=viewer).json["entries"] == []
+    log = plane.console.settings.log_file("line1")
+    log.write_text(json.dumps({"level": "ERROR", "event": "one"}) + "\nplain \x1b[31mtwo\n")
+    first = client.get(path, headers=viewer).json
+    assert [(e["level"], e["message"]) for e in first["entries"]] == [
+        ("ERROR", "one"),
+        ("INFO", "plain \\x1b[31mtwo"),
+    ]
+    with log.open("a") as file:
+        file.write("three\n")
+    query = {"cursor": first["cursor"]}
+    second = client.get(path, headers=viewer, query_string=query).json
+    assert [e["message"] for e in second["entries"]] == ["three"]
+    assert client.get(f"{path}?cursor=x", headers=viewer).status_code == 400
+    assert client.get("/api/v1/processes/nobody/logs", headers=viewer).status_code == 404
+
+
+def test_answers_carry_a_strict_policy_and_are_not_cached(client: FlaskClient) -> None:
+    answer = client.get("/api/v1/session")
+    assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_scheduled_jobs_are_listed_with_their_next_run(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    system = client.get("/api/v1/system", headers=bearer(plane, Role.VIEWER)).json
+    assert {job["id"] for job in system["scheduler"]} == {
+        "health_check", "ended_sessions", "history_retention", "database_checkpoint",
+    }  # fmt: skip
+    assert all(job["next_run_at"].endswith("Z") for job in system["scheduler"])
+    assert 0 < system["host"]["disk_percent"] <= 100
