@@ -60,7 +60,7 @@ class SpoolReader:
         self._fd: int | None = None
         self._chunk = b""
         self._chunk_offset = 0
-        self._examined_bytes = -1
+        self._examined: tuple[int, int] | None = None
         self._reported_segment = 0
         self._final_bytes: dict[int, int] = {}
         self.corrupt_records = 0
@@ -147,7 +147,7 @@ class SpoolReader:
         """Let go of the segment; reading may go on later."""
         if self._fd is not None:
             os.close(self._fd)
-        self._fd, self._chunk, self._examined_bytes = None, b"", -1
+        self._fd, self._chunk, self._chunk_offset, self._examined = None, b"", 0, None
 
     def _consume(self, frame: Frame) -> Position:
         self._at = Position(
@@ -202,9 +202,9 @@ class SpoolReader:
             return True
         size_bytes = os.fstat(fd).st_size
         if size_bytes > at.offset:
-            if size_bytes == self._examined_bytes and not later:
+            if self._examined == (at.offset, size_bytes) and not later:
                 return False
-            self._examined_bytes = size_bytes
+            self._examined = (at.offset, size_bytes)
             found = find_record(_pread(fd, size_bytes - at.offset, at.offset), 1)
             if found is not None:
                 self._at = replace(at, offset=at.offset + found.start)

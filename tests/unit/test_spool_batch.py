@@ -1,5 +1,7 @@
 """A batch gives back exactly the samples that were put into it."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,10 +64,8 @@ def test_a_batch_with_a_flipped_bit_never_raises_anything_else(
     body = bytearray(encode(samples))
     bit = data.draw(st.integers(0, len(body) * 8 - 1))
     body[bit // 8] ^= 1 << bit % 8
-    try:
+    with contextlib.suppress(BatchError, ValueError):
         decode(bytes(body)).samples()
-    except (BatchError, ValueError):
-        pass
 
 
 @pytest.mark.parametrize(
