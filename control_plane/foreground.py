@@ -1,7 +1,6 @@
 """``daqplane run``: checks the ground, starts supervisord and stays until told to stop."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from control_plane.errors import (
     InvalidProgramFile,
     PortInUse,
 )
+from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
 from control_plane.storage.collector_files import CollectorFiles, misnamed
 from control_plane.supervisor.client import SupervisorClient
@@ -31,7 +31,6 @@ from control_plane.supervisor.program_files import check_program_name, write_ins
 _READY_DEADLINE_S = 30.0
 _STOP_DEADLINE_S = 12.0
 """Longer than supervisord's own patience with a program (stopwaitsecs, 10 s)."""
-_PR_SET_PDEATHSIG = 1
 
 Say = Callable[..., None]
 """Prints the sentence ``cli.CODE`` filled with the keyword arguments."""
@@ -122,7 +121,7 @@ def _supervisord(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs here yet
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - no thread runs here yet
         )
     try:
         yield child
@@ -135,11 +134,6 @@ def _supervisord(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 
 def _console_file(settings: Settings) -> Path:
     return settings.log_dir / "supervisord.console.log"
-
-
-def _end_with_parent() -> None:
-    """Have the kernel stop supervisord if this process is killed outright (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from collectors.contract.log_format import start_json_logging
 from control_plane.api.app import create_app
 from control_plane.bootstrap import ControlPlane, running
+from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
 
 _HTTP_THREADS = 16
@@ -63,6 +64,8 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
             "proc_name": "daqplane",
             "logger_class": _Logger,
             "control_socket_disable": True,
+            # A worker that outlived its master would hold the port against the next one.
+            "post_fork": lambda _server, _worker: end_with_parent(),
             "worker_exit": lambda _server, _worker: self._stack.close(),
         }
         for name, value in options.items():

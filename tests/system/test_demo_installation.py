@@ -1,0 +1,269 @@
+"""What a newcomer sees after `make run`, and what an operator does to it."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Installation, is_delivering, wait_for
+
+pytestmark = pytest.mark.supervisord
+NAMES = ("demo-mitsubishi", "demo-modbus", "demo-opcua")
+
+
+def test_three_collectors_of_three_protocols_deliver(demo: Installation) -> None:
+    for name in NAMES:
+        demo.wait_until(name, is_delivering, "delivers")
+    answer = demo.request("/api/v1/processes")
+    assert answer["supervisor"]["reachable"] is True
+    by_name = {process["name"]: process for process in answer["processes"]}
+    assert tuple(sorted(by_name)) == NAMES
+    assert [by_name[name]["type"] for name in NAMES] == ["mitsubishi", "modbus", "opcua"]
+    for name in NAMES:
+        process = by_name[name]
+        assert psutil.Process(process["pid"]).cmdline()[1:4] == ["-m", "collectors", "run"]
+        assert 10 < process["memory_mb"] < 200
+        assert process["connection_status"]["is_connected"] is True
+        assert process["config_revision"]
+        assert process["last_heartbeat"] <= process["observed_at"]
+
+
+def test_the_count_of_values_rises_and_cpu_is_measured(demo: Installation) -> None:
+    before = demo.wait_until("demo-modbus", is_delivering, "delivers")
+    after = demo.wait_until(
+        "demo-modbus",
+        lambda s: s["samples_total"] > before["samples_total"] and s["cpu_percent"] is not None,
+        "reads more",
+    )
+    assert after["last_data_time"] > before["last_data_time"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_reach_the_history_within_seconds(demo: Installation, name: str) -> None:
+    def fresh_points() -> list[dict[str, object]] | None:
+        points = demo.request(f"/api/v1/processes/{name}/points")["points"]
+        return points if all(point["quality"] == "good" for point in points) else None
+
+    points = wait_for(fresh_points, f"good values of {name}")
+    assert len(points) >= 10
+    number = next(point for point in points if isinstance(point["value"], float))
+
+    def rows() -> list[list[float]] | None:
+        found = demo.request(f"/api/v1/history?series={number['series']}&from=-5m")["rows"]
+        return found if len(found) >= 3 else None
+
+    stored = wait_for(rows, f"history of {number['series']}")
+    times = [row[0] for row in stored]
+    assert times == sorted(times)
+    assert abs(times[-1] / 1000 - time.time()) < 10
+
+
+def test_a_killed_collector_is_seen_within_a_second_and_comes_back(demo: Installation) -> None:
+    before = demo.wait_until("demo-modbus", is_delivering, "delivers")
+    killed_at = time.monotonic()
+    os.kill(before["pid"], signal.SIGKILL)
+    demo.wait_until("demo-modbus", lambda s: s["pid"] != before["pid"], "loses its process")
+    assert (
+        time.monotonic() - killed_at < 5.0
+    )  # A bound for slow machines; the bench has the figure.
+    after = demo.wait_until(
+        "demo-modbus",
+        lambda s: is_delivering(s) and s["pid"] not in (None, before["pid"]),
+        "delivers again",
+    )
+    assert after["restart_count"] == before["restart_count"] + 1
+    assert after["start_time"] > before["start_time"]
+
+
+def test_a_restart_on_request_is_not_counted_as_one_that_nobody_asked_for(
+    demo: Installation,
+) -> None:
+    before = demo.wait_until("demo-opcua", is_delivering, "delivers")
+    result = demo.request("/api/v1/processes/demo-opcua/restart", method="POST")
+    assert (result["outcome"], result["pid_before"]) == ("done", before["pid"])
+    after = demo.wait_until("demo-opcua", lambda s: s["pid"] == result["pid_after"], "is new")
+    assert after["restart_count"] == before["restart_count"]
+
+
+def test_a_stop_is_no_fault_and_a_start_ends_it(demo: Installation) -> None:
+    stopped = demo.run("stop", "demo-mitsubishi")
+    assert stopped.returncode == 0, stopped.stderr
+    status = demo.wait_until("demo-mitsubishi", lambda s: s["desired"] == "stop", "is stopped")
+    assert (status["status"], status["pid"], status["health_score"]) == ("STOPPED", None, None)
+    assert status["health"]["status"] == "stopped"
+    started = demo.request("/api/v1/processes/demo-mitsubishi/start", method="POST")
+    assert started["outcome"] == "done"
+    demo.wait_until("demo-mitsubishi", is_delivering, "delivers again")
+
+
+def test_supervisorctl_works_on_the_same_supervisord(demo: Installation) -> None:
+    supervisorctl = Path(sys.executable).with_name("supervisorctl")
+    command = [str(supervisorctl), "-c", str(demo.home / "supervisord.conf")]
+    result = subprocess.run(
+        [*command, "status"], capture_output=True, text=True, timeout=30, check=False
+    )
+    for name in (*NAMES, "historian", "control-plane", "sim-modbus"):
+        assert any(line.startswith(f"{name} ") for line in result.stdout.splitlines())
+
+
+def test_a_device_that_dies_is_told_at_once_and_never_restarts_the_collector(
+    demo: Installation,
+) -> None:
+    before = demo.wait_until("demo-modbus", is_delivering, "delivers")
+    services = {s["name"]: s for s in demo.request("/api/v1/system")["services"]}
+    device = services["sim-modbus"]["pid"]
+    os.kill(device, signal.SIGSTOP)
+    try:
+        lost = demo.wait_until(
+            "demo-modbus", lambda s: not s["connection_status"]["is_connected"], "loses its device"
+        )
+    finally:
+        os.kill(device, signal.SIGCONT)
+    check = {c["check_type"]: c for c in lost["health"]["checks"]}
+    assert check["process_alive"]["status"] == "healthy"
+    assert check["connection"]["status"] in ("warning", "critical")
+    assert check["data_flow"]["status"] != "healthy"
+    after = demo.wait_until("demo-modbus", is_delivering, "delivers again")
+    assert after["pid"] == before["pid"]
+
+
+def test_the_command_line_answers(demo: Installation) -> None:
+    for name in NAMES:
+        demo.wait_until(name, is_delivering, "delivers")
+    table = demo.run("status")
+    assert all(name in table.stdout for name in NAMES)
+    one = json.loads(demo.run("status", "demo-opcua", "--json").stdout)
+    assert one["name"] == "demo-opcua"
+    chinese = demo.run("status", DAQ_LANG="zh")
+    assert "采集器" in chinese.stdout
+    logs = demo.run("logs", "demo-modbus")
+    assert "device answers" in logs.stdout
+    check = demo.run("check", str(demo.home / "collectors.d" / "demo-modbus.toml"))
+    assert check.returncode == 0, check.stderr
+    doctor = demo.run("doctor")
+    assert "FAIL" not in doctor.stdout, doctor.stdout
+    missing = demo.run("restart", "nobody")
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        "There is no collector called nobody. List them with: daqplane status\n",
+    )
+
+
+def test_our_own_services_are_not_commanded_as_collectors(demo: Installation) -> None:
+    for name in ("control-plane", "historian", "sim-modbus", "nobody"):
+        answer = demo.request(f"/api/v1/processes/{name}/stop", method="POST")
+        assert answer["status"] == 404
+
+
+def test_a_second_run_in_the_same_home_or_on_the_same_port_is_refused(
+    demo: Installation, make_installation: Callable[..., Installation]
+) -> None:
+    again = demo.run("run")
+    assert again.returncode == 1
+    assert "already runs" in again.stderr
+    other = make_installation()
+    refused = other.run("run", DAQ_HTTP_PORT=str(demo.port))
+    assert (refused.returncode, f"Port {demo.port}" in refused.stderr) == (1, True)
+
+
+def test_the_collector_goes_on_while_the_control_plane_is_dead(demo: Installation) -> None:
+    before = demo.wait_until("demo-opcua", is_delivering, "delivers")
+    services = {s["name"]: s for s in demo.request("/api/v1/system")["services"]}
+    before_kill = demo.request("/api/v1/system")["started_at"]
+    os.kill(services["control-plane"]["pid"], signal.SIGKILL)
+
+    def is_new() -> bool:
+        try:
+            return bool(demo.request("/api/v1/system")["started_at"] != before_kill)
+        except OSError:
+            return False
+
+    wait_for(is_new, "a new control plane answers", 20)
+    after = demo.process("demo-opcua")
+    assert after["pid"] == before["pid"]
+    demo.wait_until(
+        "demo-opcua", lambda s: s["samples_total"] > before["samples_total"], "went on reading"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_takes_five_seconds_at_most_and_leaves_nothing(
+    make_installation: Callable[..., Installation], number: int
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+    for name in NAMES:
+        installation.wait_until(name, is_delivering, "delivers")
+    assert len(installation.processes_left()) >= 8
+    began = time.monotonic()
+    assert installation.stop(number) == 0
+    assert time.monotonic() - began < 5.0
+    assert installation.processes_left() == []
+
+
+def test_a_killed_runner_takes_everything_with_it(
+    make_installation: Callable[..., Installation],
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+    installation.runner.kill()
+    installation.runner.wait()
+    installation.runner = None
+    wait_for(lambda: not installation.processes_left(), "everything has ended")
+
+
+def test_a_broken_collector_file_stops_only_its_own_collector(
+    make_installation: Callable[..., Installation],
+) -> None:
+    installation = make_installation("--demo")
+    broken = installation.home / "collectors.d" / "broken.toml"
+    assert installation.run("doctor").returncode == 1  # Makes the directories; nothing runs yet.
+    simulators = Path(__file__).parents[2] / "simulators" / "demo"
+    text = (simulators / "demo-modbus.toml").read_text()
+    broken.write_text(text.replace('"demo-modbus"', '"broken"').replace("unit_id", "unit_idd"))
+    installation.arguments = ()
+    installation.start()
+    assert "devices[0].unit_idd: this key is not known. Did you mean unit_id?" in (
+        installation.output.read_text()
+    )
+    status = installation.wait_until(
+        "broken", lambda s: s["supervisor_state"] == "FATAL", "is given up"
+    )
+    assert status["status"] == "CRASHED"
+    alive = status["health"]["checks"][0]
+    assert (alive["status"], alive["code"]) == ("critical", "process.bad_config")
+    assert "broken.toml: devices[0].unit_idd" in alive["params"]["problem"]
+    assert "fix_config" in alive["recommendations"]
+    services = {
+        s["name"]: s["supervisor_state"] for s in installation.request("/api/v1/system")["services"]
+    }
+    assert services["historian"] in ("STARTING", "RUNNING")
+    broken.write_text(broken.read_text().replace("unit_idd", "unit_id"))
+    assert installation.run("start", "broken").returncode == 0
+    installation.wait_until("broken", lambda s: s["pid"] is not None, "runs after the repair")
+
+
+def test_an_unwritable_home_gives_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    installation = Installation(tmp_path / "file" / "home", 1)
+    refused = installation.run("run", DAQ_HTTP_PORT="18999")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"DAQ_HOME {tmp_path}/file/home cannot be written")
+    assert "Traceback" not in refused.stderr
+
+
+def test_two_demos_run_side_by_side(
+    demo: Installation, make_installation: Callable[..., Installation]
+) -> None:
+    other = make_installation("--demo")
+    other.start()
+    for installation, name in itertools.product((demo, other), NAMES):
+        installation.wait_until(name, is_delivering, "delivers")
+    assert other.stop() == 0
