@@ -1,6 +1,8 @@
 """History is read in buckets or as samples, over several days, while it is being written."""
 
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -191,7 +193,7 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path) -> None:
         reader.range(_SERIES, _MIDNIGHT_NS, _MIDNIGHT_NS + 1, buckets=None)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, derandomize=True, deadline=None)
 @given(st.data())
 def test_buckets_agree_with_a_plain_count_over_the_samples(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -271,6 +273,18 @@ def test_a_day_deleted_between_two_questions_is_simply_gone(
     assert len(reader.range(_SERIES, *bounds, buckets=None).samples) == 20
     store.prune(0, now_ns=_MIDNIGHT_NS)
     assert len(reader.range(_SERIES, *bounds, buckets=None).samples) == 10
+
+
+def test_reading_history_brings_no_part_of_the_data_path_with_it() -> None:
+    script = "import sys, collectors.history.read; print(*sorted(sys.modules))"
+    command = [sys.executable, "-c", script]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert {name for name in loaded if name.startswith("collectors.history.")} == {
+        "collectors.history.read",
+        "collectors.history.schema",
+        "collectors.history.values",
+    }
+    assert "pydantic" not in loaded
 
 
 def test_a_day_of_one_reading_a_second_is_drawn_in_little_time(

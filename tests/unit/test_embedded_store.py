@@ -66,7 +66,7 @@ def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
     store.close()
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, derandomize=True, deadline=None)
 @given(st.lists(_VALUES, min_size=1, max_size=20))
 def test_every_value_comes_back_with_its_own_type(
     tmp_path_factory: pytest.TempPathFactory, values: list[Value]

@@ -3,12 +3,14 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.contract.points import Quality, Sample, Value
 from collectors.history.batch import UNSTORABLE, BatchError, count_samples, decode, encode
 
+# A shared, busy machine must not fail a law by its deadline.
+_SETTINGS = settings(derandomize=True, deadline=None)
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 _VALUES: st.SearchStrategy[Value] = st.one_of(
     st.booleans(),
@@ -40,6 +42,7 @@ SAMPLES = st.one_of(
 )
 
 
+@_SETTINGS
 @given(st.lists(SAMPLES, min_size=1, max_size=40))
 def test_a_batch_comes_back_with_every_value_and_type_unchanged(samples: list[Sample]) -> None:
     body = encode(samples)
@@ -51,12 +54,14 @@ def test_a_batch_comes_back_with_every_value_and_type_unchanged(samples: list[Sa
     assert len(batch) == count_samples(body) == len(samples)
 
 
+@_SETTINGS
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_batch_are_refused_with_one_kind_of_error(body: bytes) -> None:
     with pytest.raises(BatchError):
         decode(body)
 
 
+@_SETTINGS
 @given(st.lists(SAMPLES, min_size=1, max_size=5), st.data())
 def test_a_batch_with_a_flipped_bit_never_raises_anything_else(
     samples: list[Sample], data: st.DataObject

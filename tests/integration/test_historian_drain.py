@@ -1,0 +1,184 @@
+"""A drain moves one spool into the store and tries again, ever more slowly, what fails."""
+
+import errno
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from collectors.contract.points import Quality, Sample
+from collectors.history.drain import STORE, Drain
+from collectors.history.embedded import EmbeddedStore
+from collectors.history.read import EmbeddedReader
+from collectors.history.segment import cursor_path, list_segments
+from collectors.history.shipper import Historian
+from collectors.history.spool import SpoolWriter
+
+_NOON_NS = 1_795_435_200 * 10**9
+
+
+class Clock:
+    """A monotonic clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Line:
+    """One collector's spool and the store behind it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.spool_directory = home / "spool" / "line1"
+        self.clock = Clock()
+        self.spool = SpoolWriter(
+            self.spool_directory, max_bytes=1_000_000, max_age_s=3600.0, segment_bytes=400
+        )
+        self.store = EmbeddedStore(home / "history")
+        self.drain = self.new_drain()
+        self.count = 0
+
+    def new_drain(self) -> Drain:
+        return Drain("line1", self.spool_directory, self.store, monotonic=self.clock)
+
+    def put(self, records: int) -> None:
+        for _ in range(records):
+            at_ns = _NOON_NS + self.count
+            sample = Sample(
+                point="plc/x",
+                value=self.count,
+                quality=Quality.GOOD,
+                source_ns=at_ns,
+                received_ns=at_ns,
+            )
+            assert self.spool.put([sample])
+            self.count += 1
+
+    def stored(self) -> list[object]:
+        reader = EmbeddedReader(self.home / "history")
+        found = reader.range("line1/plc/x", _NOON_NS, _NOON_NS + 10**9, buckets=None)
+        return [sample.value for sample in found.samples]
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    line = Line(tmp_path)
+    yield line
+    line.drain.close()
+    line.spool.close()
+    line.store.close()
+
+
+def test_a_drained_spool_is_all_stored_and_its_finished_segments_are_removed(line: Line) -> None:
+    line.put(20)
+    assert len(list_segments(line.spool_directory)) > 3
+    assert line.drain.step()
+    assert not line.drain.step()
+    assert line.stored() == list(range(20))
+    line.drain.commit()
+    assert len(list_segments(line.spool_directory)) == 1
+    status = line.drain.status(0)
+    assert (status.stored, status.queued_bytes, status.lag_s) == (20, 0, 0.0)
+
+
+def test_nothing_is_forgotten_before_it_is_committed(line: Line) -> None:
+    line.put(20)
+    line.drain.step()
+    assert not cursor_path(line.spool_directory, STORE).exists()
+    line.drain.close()
+    line.drain = line.new_drain()
+    line.drain.step()
+    assert line.drain.status(0).stored == 20
+    assert line.stored() == list(range(20))
+
+
+def test_a_store_that_fails_is_tried_again_with_growing_pauses_and_logged_once(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    line.put(1)
+    line.drain.step()
+    line.put(3)
+    with closing(sqlite3.connect(line.home / "history" / "2026-11-23.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not line.drain.step()
+        line.clock.now_s += 0.4
+        assert not line.drain.step()  # not tried
+        line.clock.now_s += 0.2
+        assert not line.drain.step()
+        status = line.drain.status(2**62)
+        assert status.last_error == "OperationalError: database is locked"
+        assert status.lag_s > 0
+    assert not line.drain.step()  # still pausing
+    line.clock.now_s += 1.0
+    assert line.drain.step()
+    assert line.stored() == [0, 1, 2, 3]
+    assert line.drain.status(0).last_error is None
+    assert [entry.levelname for entry in caplog.records] == ["ERROR", "INFO"]
+    assert vars(caplog.records[1])["duration_s"] == 1.6
+
+
+def test_a_cursor_that_cannot_be_written_does_not_stop_storing_and_is_logged_once(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_the_way = line.spool_directory / f"cursor.{STORE}.tmp"
+    in_the_way.mkdir()
+    for _ in range(3):
+        line.put(1)
+        assert line.drain.step()
+        line.drain.commit()
+    assert line.stored() == [0, 1, 2]
+    assert "Is a directory" in (line.drain.status(0).last_error or "")
+    assert [entry.levelname for entry in caplog.records] == ["ERROR"]
+    in_the_way.rmdir()
+    line.drain.commit()
+    assert line.drain.status(0).last_error is None
+
+
+def test_damage_and_gaps_are_counted_once_even_if_the_store_fails_meanwhile(line: Line) -> None:
+    line.put(20)
+    firsts = list_segments(line.spool_directory)
+    damaged = line.spool_directory / f"{firsts[1]:020d}.seg"
+    damaged.write_bytes(b"\xff" * 100)
+    (line.spool_directory / f"{firsts[3]:020d}.seg").unlink()
+    (line.home / "history").write_text("a file where the directory should be")
+    for _ in range(3):
+        line.drain.step()
+        line.clock.now_s += 60
+    assert line.drain.status(0).last_error is not None
+    (line.home / "history").unlink()
+    line.drain.step()
+    status = line.drain.status(0)
+    assert (status.corrupt_records, status.gaps, status.last_error) == (1, 1, None)
+    missing = firsts[2] - firsts[1] + firsts[4] - firsts[3]
+    assert status.stored == 20 - missing
+
+
+def test_the_cursor_waits_until_the_disk_has_what_was_stored(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cursor = cursor_path(line.spool_directory, STORE)
+    line.put(3)
+    (line.home / "run").mkdir()
+    historian = Historian(line.home)
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        historian.round()
+        assert line.stored() == [0, 1, 2]
+        historian.commit()
+        assert not cursor.exists()
+    historian.commit()
+    assert cursor.exists()
+    historian.close()
+    assert [entry.levelname for entry in caplog.records] == ["ERROR"]
