@@ -10,7 +10,6 @@
 
 import json
 import os
-import select
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ _ROOT = Path(__file__).parents[1]
 _START_TIMEOUT_S = 30.0
 """asyncua needs a second to start on an idle machine."""
 _STOP_TIMEOUT_S = 5.0
+_LOOK_AGAIN_S = 0.01
 
 
 class RunningSimulator:
@@ -45,13 +45,12 @@ class RunningSimulator:
         self.pid = 0
 
     def __enter__(self) -> Self:
-        with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                self._command, stdout=subprocess.PIPE, stderr=errors, cwd=_ROOT
-            )
+        # Files, not pipes: a full pipe that nobody reads would stop the simulator.
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(self._command, stdout=output, stderr=errors, cwd=_ROOT)
             self._process, self.pid = process, process.pid
             try:
-                facts = json.loads(_first_line(process))
+                facts = json.loads(_first_line(process, output.fileno()))
             except ValueError:
                 self.stop()
                 errors.seek(0)
@@ -79,9 +78,6 @@ class RunningSimulator:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
-        finally:
-            if process.stdout is not None:
-                process.stdout.close()
 
     def truth_lines(self) -> list[dict[str, Any]]:
         """Return what the truth log holds by now; complete only after :meth:`stop`."""
@@ -91,16 +87,13 @@ class RunningSimulator:
         return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-def _first_line(process: "subprocess.Popen[bytes]") -> bytes:
-    """Return the first line of standard output; less if it ends or nothing comes in time."""
-    assert process.stdout is not None
-    descriptor = process.stdout.fileno()
+def _first_line(process: "subprocess.Popen[bytes]", output: int) -> bytes:
+    """Return the first line written to ``output``; less if it ends or nothing comes in time."""
     deadline = time.monotonic() + _START_TIMEOUT_S
-    received = b""
-    while b"\n" not in received and (left := deadline - time.monotonic()) > 0:
-        if select.select([descriptor], [], [], left)[0]:
-            chunk = os.read(descriptor, 4096)
-            if not chunk:
-                break
-            received += chunk
-    return received.partition(b"\n")[0]
+    while time.monotonic() < deadline:
+        has_ended = process.poll() is not None
+        line, end, _ = os.pread(output, 65536, 0).partition(b"\n")
+        if end or has_ended:
+            return line
+        time.sleep(_LOOK_AGAIN_S)
+    return b""
