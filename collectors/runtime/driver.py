@@ -1,0 +1,144 @@
+"""What a protocol driver does for the runtime, and the table of drivers."""
+
+import enum
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from statistics import median
+from typing import Any, Protocol
+
+from collectors.contract.config import AnyDevice
+from collectors.contract.points import Quality, Sample
+from collectors.runtime.planner import Block
+
+_ROUND_TRIPS = 100
+
+
+class ConnectionLost(Exception):
+    """The link to the device is gone or cannot be trusted; connect again."""
+
+    def __init__(self, reason: str, quality: Quality = Quality.BAD_COMM) -> None:
+        self.reason = reason
+        self.quality = quality
+        """``BAD_TIMEOUT`` if the device was silent, ``BAD_COMM`` otherwise."""
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What became of the requests to one device since the process started."""
+
+    requests: int = 0
+    errors: int = 0
+    last_good_ns: int | None = None
+    _round_trips_s: deque[float] = field(default_factory=lambda: deque(maxlen=_ROUND_TRIPS))
+
+    def answered(self, round_trip_s: float, at_ns: int) -> None:
+        """Count a request that the device answered without an error."""
+        self.requests += 1
+        self.last_good_ns = at_ns
+        self._round_trips_s.append(round_trip_s)
+
+    def failed(self) -> None:
+        """Count a request that got an error, a wrong answer or none."""
+        self.requests += 1
+        self.errors += 1
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """Median of the last 100 answers."""
+        return round(median(self._round_trips_s) * 1000, 3) if self._round_trips_s else None
+
+
+class Driver(Protocol):
+    """Reads one device. One task owns it, so no two methods run at the same time.
+
+    A fault of one point is a sample with a bad quality and the device's own code, never an
+    exception. Anything but ``ConnectionLost`` is a defect: it ends the process.
+    """
+
+    async def connect(self) -> None:
+        """Open the connection; called only while there is none.
+
+        Raises:
+            ConnectionLost: the device cannot be reached or refuses.
+        """
+
+    async def read(self, group_id: str) -> list[Sample]:
+        """Read every point of a poll group once.
+
+        Raises:
+            ConnectionLost: the connection broke, or an answer was late or wrong.
+        """
+
+    async def close(self) -> None:
+        """Close the connection within 0.3 s; harmless without one."""
+
+
+OnLost = Callable[[ConnectionLost], None]
+"""Called from the event loop when a connection breaks while no request is in flight."""
+
+
+class ProtocolName(enum.StrEnum):
+    """The word for a protocol in a heartbeat's ``protocol_type``."""
+
+    MODBUS = "modbus"
+    OPCUA = "opcua"
+    MITSUBISHI = "mitsubishi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    word: ProtocolName
+    package: str
+
+
+DRIVERS: Mapping[str, _Entry] = {
+    "modbus_tcp": _Entry(word=ProtocolName.MODBUS, package="collectors.modbus_tcp"),
+    "opcua": _Entry(word=ProtocolName.OPCUA, package="collectors.opcua"),
+    "mitsubishi_mc": _Entry(word=ProtocolName.MITSUBISHI, package="collectors.mitsubishi_mc"),
+}
+"""Where each protocol's driver lives. Loaded on demand: a library costs up to 30 MB."""
+
+
+def create_driver(protocol: str, device: AnyDevice, traffic: Traffic, on_lost: OnLost) -> Driver:
+    """Load the protocol's library and return a driver for ``device``."""
+    module: Any = import_module(f"{DRIVERS[protocol].package}.driver")
+    driver: Driver = module.create(device, traffic, on_lost)
+    return driver
+
+
+def plan_of(protocol: str, device: AnyDevice) -> dict[str, tuple[Block, ...]]:
+    """Return the requests of each poll group of ``device``, without loading the library."""
+    module: Any = import_module(f"{DRIVERS[protocol].package}.plan")
+    plan: dict[str, tuple[Block, ...]] = module.plan(device)
+    return plan
+
+
+def describe(protocol: str, block: Block) -> str:
+    """Return a request in the protocol's own words, such as ``holding 100-117``."""
+    module: Any = import_module(f"{DRIVERS[protocol].package}.plan")
+    text: str = module.describe(block)
+    return text
+
+
+def reason_of(exc: OSError) -> str:
+    """Return the operating system's words for a failed connection."""
+    if exc.errno is not None and exc.errno > 0:
+        return os.strerror(exc.errno)
+    return exc.strerror or str(exc) or type(exc).__name__
+
+
+def tune_socket(sock: socket.socket) -> None:
+    """Send small requests at once, and notice a peer that vanished without a word.
+
+    Keep-alive finds a dead peer after 25 s also where the poll interval is much longer.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

@@ -1,0 +1,57 @@
+"""When to read: an absolute grid that does not drift, and no burst after a delay. Pure."""
+
+import math
+import zlib
+from dataclasses import dataclass
+
+_LATE_RATIO = 0.1
+_SPACING_RATIO = 0.5
+
+
+def phase_s(device_id: str, interval_s: float) -> float:
+    """Return the device's own place within an interval, so that many devices spread out."""
+    return zlib.crc32(device_id.encode()) / 2**32 * interval_s
+
+
+@dataclass(slots=True)
+class Schedule:
+    """The cycles of one poll group: ``origin_s + k · interval_s`` for whole numbers ``k``.
+
+    All times are seconds of one monotonic clock. Two cycles start at least half an interval
+    apart, and a cycle that the one before delays past the middle of its interval is skipped: a
+    slow device is read less often, never in a burst.
+
+    Attributes:
+        due_s: When the next cycle starts.
+    """
+
+    origin_s: float
+    interval_s: float
+    due_s: float = -math.inf
+    _cycle: int | None = None
+
+    def start_now(self, now_s: float) -> None:
+        """Make the group due at once, as after a connect; the grid stays where it is."""
+        self._cycle = None
+        self.due_s = now_s
+
+    def is_late(self, now_s: float) -> bool:
+        """Tell whether a cycle that starts now starts more than 10 % of its interval late."""
+        return now_s - self.due_s > _LATE_RATIO * self.interval_s
+
+    def advance(self, started_s: float, ended_s: float) -> int:
+        """Choose the next cycle after one that ran from ``started_s`` to ``ended_s``.
+
+        Returns:
+            How many cycles are left out because reading took too long.
+        """
+        spaced = math.ceil(self._cycles(started_s) + _SPACING_RATIO)
+        in_time = math.ceil(self._cycles(ended_s) - _SPACING_RATIO)
+        # A cycle right after a connect is none of the grid, so it has no successor to miss.
+        successor = spaced if self._cycle is None else self._cycle + 1
+        self._cycle = max(successor, spaced, in_time)
+        self.due_s = self.origin_s + self._cycle * self.interval_s
+        return self._cycle - successor
+
+    def _cycles(self, at_s: float) -> float:
+        return (at_s - self.origin_s) / self.interval_s
