@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Installation, is_delivering, wait_for
+from installation import Installation, is_delivering, wait_for
 
 pytestmark = pytest.mark.supervisord
 NAMES = ("demo-mitsubishi", "demo-modbus", "demo-opcua")

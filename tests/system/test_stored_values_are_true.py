@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Installation, is_delivering, wait_for
+from installation import Installation, is_delivering, wait_for
 
 from collectors.contract.points import Quality, Sample
 from collectors.history.read import EmbeddedReader
