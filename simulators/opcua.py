@@ -116,10 +116,12 @@ class _Variables:
         ):
             name = self._names.get(write.NodeId)
             if name is not None and write.AttributeId == AttributeIds.Value and status.is_good():
+                content = write.Value.Value
                 self._truth.node_written(
                     t_ns=self._clock.now().t_ns,
                     source_ns=_to_ns(write.Value.SourceTimestamp),
-                    values={name: write.Value.Value.Value},
+                    # A client may write a bad status instead of a value.
+                    values={name: None if content is None else content.Value},
                 )
 
 

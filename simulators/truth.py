@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from simulators.memory import Values
+from simulators.waveforms import Value
 
 _FLUSH_AFTER_S = 0.1
 
@@ -52,7 +53,9 @@ class TruthLog:
         """Record new OPC UA values with exactly the source timestamp given to the server."""
         self._append({"source_ns": source_ns, "values": values})
 
-    def node_written(self, *, t_ns: int, source_ns: int, values: Values) -> None:
+    def node_written(
+        self, *, t_ns: int, source_ns: int, values: Mapping[str, Value | None]
+    ) -> None:
         """Record what a client wrote to OPC UA nodes, and its source timestamp."""
         self._append({"t_ns": t_ns, "source_ns": source_ns, "write": values})
 
