@@ -1,0 +1,140 @@
+/** The only place that talks HTTP. Every failure becomes an ApiError with a stable code. */
+
+import type {
+  CommandAction,
+  CommandResult,
+  History,
+  LogPage,
+  Point,
+  Problem,
+  ProcessList,
+  ProcessStatus,
+  Session,
+  SystemState,
+} from '@/api/schema'
+
+/** What the server, or the lack of one, answered. ``code`` is stable; ``detail`` is for people. */
+export class ApiError extends Error {
+  readonly status: number
+  readonly code: string
+  readonly detail: string
+  readonly extra: Readonly<Record<string, unknown>>
+
+  constructor(problem: Problem) {
+    super(problem.detail || problem.title)
+    this.name = 'ApiError'
+    this.status = problem.status
+    this.code = problem.code
+    this.detail = problem.detail
+    this.extra = problem
+  }
+
+  /** Seconds to wait before the next try, where the server says so. */
+  get retryAfterS(): number | null {
+    const seconds = this.extra['retry_after_s']
+    return typeof seconds === 'number' ? seconds : null
+  }
+}
+
+interface ClientContext {
+  csrfToken: () => string | null
+  language: () => string
+  /** Called when a request that needs a session found none. */
+  onSignedOut: () => void
+}
+
+let context: ClientContext = { csrfToken: () => null, language: () => 'en', onSignedOut: () => {} }
+
+/** Tell the client where token and language come from; called once at the start. */
+export function configureClient(values: ClientContext): void {
+  context = values
+}
+
+interface RequestOptions {
+  method?: 'GET' | 'POST' | 'DELETE'
+  body?: unknown
+  signal?: AbortSignal | undefined
+}
+
+async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
+  const method = options.method ?? 'GET'
+  const headers: Record<string, string> = {
+    Accept: 'application/json',
+    'Accept-Language': context.language(),
+  }
+  const csrf = context.csrfToken()
+  if (method !== 'GET' && csrf) headers['X-CSRF-Token'] = csrf
+  if (options.body !== undefined) headers['Content-Type'] = 'application/json'
+  let response: Response
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: options.body === undefined ? null : JSON.stringify(options.body),
+      signal: options.signal ?? null,
+      credentials: 'same-origin',
+      cache: 'no-store',
+    })
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error
+    throw new ApiError(plainProblem(0, 'network'))
+  }
+  if (!response.ok) {
+    const error = new ApiError(await readProblem(response))
+    if (error.code === 'not_authenticated') context.onSignedOut()
+    throw error
+  }
+  return (response.status === 204 ? undefined : await response.json()) as T
+}
+
+async function readProblem(response: Response): Promise<Problem> {
+  const kind = response.headers.get('Content-Type') ?? ''
+  if (!kind.includes('json')) return plainProblem(response.status, 'http')
+  try {
+    const body = (await response.json()) as Partial<Problem>
+    return { ...plainProblem(response.status, 'http'), ...body }
+  } catch {
+    return plainProblem(response.status, 'http')
+  }
+}
+
+/** A problem in words that the panel must supply itself: the detail stays empty. */
+function plainProblem(status: number, code: string): Problem {
+  return { type: 'about:blank', title: code, status, detail: '', code }
+}
+
+const processPath = (name: string) => `/api/v1/processes/${encodeURIComponent(name)}`
+
+export const api = {
+  session: () => request<Session>('/api/v1/session'),
+  signIn: (username: string, password: string) =>
+    request<Session>('/api/v1/session', { method: 'POST', body: { username, password } }),
+  signOut: () => request<undefined>('/api/v1/session', { method: 'DELETE' }),
+  setup: (token: string, username: string, password: string) =>
+    request<Session>('/api/v1/setup', { method: 'POST', body: { token, username, password } }),
+  processes: () => request<ProcessList>('/api/v1/processes'),
+  process: (name: string) => request<ProcessStatus>(processPath(name)),
+  command: (name: string, action: CommandAction) =>
+    request<CommandResult>(`${processPath(name)}/${action}`, { method: 'POST' }),
+  logs: (name: string, tail: number, cursor: string | null, signal?: AbortSignal) => {
+    const query = new URLSearchParams({ tail: String(tail) })
+    if (cursor !== null) query.set('cursor', cursor)
+    return request<LogPage>(`${processPath(name)}/logs?${query}`, { signal })
+  },
+  points: async (name: string, signal?: AbortSignal) =>
+    (await request<{ points: Point[] }>(`${processPath(name)}/points`, { signal })).points,
+  history: (
+    series: string,
+    range: { from: string; to: string; buckets: number },
+    signal?: AbortSignal,
+  ) => {
+    const query = new URLSearchParams({
+      series,
+      from: range.from,
+      to: range.to,
+      buckets: String(range.buckets),
+    })
+    return request<History>(`/api/v1/history?${query}`, { signal })
+  },
+  system: (signal?: AbortSignal) => request<SystemState>('/api/v1/system', { signal }),
+}

@@ -1,0 +1,224 @@
+/** The shapes that the control plane sends; names are its own. Times are ISO 8601 UTC. */
+
+export type Role = 'viewer' | 'operator' | 'admin'
+export type ProcessState = 'RUNNING' | 'STOPPED' | 'CRASHED' | 'STARTING' | 'STOPPING' | 'UNKNOWN'
+export type CheckStatus = 'healthy' | 'warning' | 'critical' | 'unknown'
+export type HealthStatus = CheckStatus | 'stopped'
+export type CheckType =
+  'process_alive' | 'connection' | 'data_flow' | 'resource_usage' | 'log_errors'
+export type CommandAction = 'start' | 'stop' | 'restart'
+export type LogLevel = 'DEBUG' | 'INFO' | 'WARNING' | 'ERROR' | 'CRITICAL'
+export type Quality =
+  | 'good'
+  | 'uncertain'
+  | 'bad_comm'
+  | 'bad_timeout'
+  | 'bad_config'
+  | 'bad_device'
+  | 'bad_range'
+  | 'stale'
+  | 'init'
+
+export interface Session {
+  authenticated: boolean
+  setup_required: boolean
+  user: { name: string; role: Role } | null
+  csrf_token: string | null
+  version: string
+}
+
+export type Params = Readonly<Record<string, unknown>>
+
+export interface Check {
+  check_type: CheckType
+  status: CheckStatus
+  since: string | null
+  penalty: number
+  code: string
+  params: Params
+  message: string
+  recommendations: readonly string[]
+}
+
+export interface Health {
+  status: HealthStatus
+  since: string | null
+  confidence: number
+  checks: readonly Check[]
+}
+
+export interface Device {
+  device_id: string
+  device_ip: string
+  device_port: number
+  protocol_type: string
+  is_connected: boolean
+  since: string | null
+  last_connect_time: string | null
+  last_good_at: string | null
+  connection_errors: number
+  last_error: string | null
+  last_error_at: string | null
+  round_trip_ms: number | null
+  requests: number
+  request_errors: number
+  points: number
+  bad_points: number
+  next_attempt_in_s: number | null
+}
+
+export interface ConnectionSummary {
+  device_ip: string
+  device_port: number
+  is_connected: boolean
+  last_connect_time: string | null
+  connection_errors: number
+  protocol_type: string
+  devices_connected: number
+  devices_total: number
+}
+
+export interface ProcessStatus {
+  name: string
+  display_name: string
+  type: 'modbus' | 'opcua' | 'mitsubishi'
+  status: ProcessState
+  supervisor_state: string
+  desired: 'run' | 'stop'
+  pid: number | null
+  cpu_percent: number | null
+  memory_mb: number | null
+  start_time: string | null
+  uptime_seconds: number | null
+  last_heartbeat: string | null
+  restart_count: number
+  last_error: string | null
+  connection_status: ConnectionSummary | null
+  data_collection_rate: number
+  expected_rate: number
+  last_data_time: string | null
+  samples_total: number
+  shortest_interval_s: number
+  health_score: number | null
+  error_count_24h: number
+  config_file: string
+  config_revision: string | null
+  command: readonly string[]
+  observed_at: string
+  health: Health
+  devices: readonly Device[]
+}
+
+export interface SupervisorState {
+  reachable: boolean
+  version: string | null
+  since: string | null
+  error: string | null
+}
+
+export interface ProcessList {
+  processes: ProcessStatus[]
+  supervisor: SupervisorState
+  observed_at: string
+}
+
+export interface CommandResult {
+  process: string
+  action: CommandAction
+  outcome: 'done' | 'failed' | 'unknown'
+  detail: string
+  duration_ms: number
+  pid_before: number | null
+  pid_after: number | null
+}
+
+export interface LogEntry {
+  timestamp: string | null
+  level: LogLevel
+  process_name: string
+  message: string
+  source_file: string | null
+  line_number: number | null
+  exception_info: string | null
+  fields: Params
+}
+
+export interface LogPage {
+  entries: LogEntry[]
+  cursor: string
+  reset: boolean
+}
+
+export interface Point {
+  series: string
+  device: string
+  name: string
+  unit: string
+  address: string
+  description: string
+  interval_s: number
+  value: number | boolean | string | null
+  quality: Quality
+  code: number
+  source_at: string | null
+  received_at: string | null
+}
+
+/** A row holds, in the order of ``columns``: t_ms, min, mean, max, count, bad. */
+export type HistoryRow = readonly [
+  number,
+  number | null,
+  number | null,
+  number | null,
+  number,
+  number,
+]
+
+export interface History {
+  series: string
+  unit: string
+  from: string
+  to: string
+  /** Width of a bucket; 0 when the rows are single samples. */
+  resolution_ms: number
+  columns: readonly string[]
+  rows: HistoryRow[]
+}
+
+export interface Service {
+  name: string
+  status: ProcessState
+  supervisor_state: string
+  pid: number | null
+  cpu_percent: number | null
+  memory_mb: number | null
+  uptime_seconds: number | null
+  description: string
+}
+
+export interface SystemState {
+  version: string
+  started_at: string
+  services: Service[]
+  host: {
+    cpu_percent: number | null
+    memory_percent: number | null
+    disk_free_bytes: number | null
+    disk_percent: number | null
+    hostname: string
+  }
+  scheduler: { id: string; next_run_at: string | null }[]
+  live_clients: number
+}
+
+export interface Problem {
+  type: string
+  title: string
+  status: number
+  detail: string
+  code: string
+  [extra: string]: unknown
+}
+
+/** Change of one process on topic ``process_status``. */
+export type ProcessDelta = ProcessStatus | { name: string; removed: true }

@@ -1,0 +1,42 @@
+import { computed } from 'vue'
+import { useRoute, useRouter } from 'vue-router'
+
+import type { ProcessStatus } from '@/api/schema'
+import { matchesText } from '@/lib/order'
+import { processSeverity, SEVERITY_ORDER, type Severity } from '@/lib/severity'
+
+/** Text and state filter of the grid; they live in the URL, so that a view can be shared. */
+export function useCollectorFilter() {
+  const route = useRoute()
+  const router = useRouter()
+
+  function put(query: Record<string, string | undefined>): void {
+    void router.replace({ query: { ...route.query, ...query }, hash: route.hash })
+  }
+
+  const text = computed({
+    get: () => (typeof route.query['q'] === 'string' ? route.query['q'] : ''),
+    set: (value: string) => put({ q: value || undefined }),
+  })
+  const states = computed<Severity[]>(() => {
+    const wanted = typeof route.query['state'] === 'string' ? route.query['state'].split(',') : []
+    return SEVERITY_ORDER.filter((severity) => wanted.includes(severity))
+  })
+
+  function toggle(severity: Severity): void {
+    const next = states.value.includes(severity)
+      ? states.value.filter((known) => known !== severity)
+      : [...states.value, severity]
+    put({ state: next.join(',') || undefined })
+  }
+
+  function clear(): void {
+    put({ q: undefined, state: undefined })
+  }
+
+  const accepts = (process: ProcessStatus) =>
+    (states.value.length === 0 || states.value.includes(processSeverity(process))) &&
+    matchesText(process, text.value)
+
+  return { text, states, toggle, clear, accepts }
+}

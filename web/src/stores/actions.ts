@@ -1,0 +1,86 @@
+import { defineStore } from 'pinia'
+import { ref, shallowRef } from 'vue'
+
+import { api, ApiError } from '@/api/client'
+import type { CommandAction, CommandResult } from '@/api/schema'
+
+/** How long a row keeps telling what an action did. */
+const NOTE_MS = 60_000
+
+export interface ActionNote {
+  action: CommandAction
+  state: 'requested' | CommandResult['outcome']
+  /** Local time in ms of the request or of the result. */
+  at: number
+  /** The server's words, empty while requested. */
+  detail: string
+  durationMs: number | null
+  pidBefore: number | null
+  pidAfter: number | null
+  /** Set when the request itself was refused or lost. */
+  error: ApiError | null
+}
+
+/** Start, stop and restart: what was asked, what is under way, what happened. Nothing is assumed. */
+export const useActionsStore = defineStore('actions', () => {
+  /** The command that waits for the user's yes. */
+  const asked = shallowRef<{ name: string; action: CommandAction } | null>(null)
+  const notes = ref<Record<string, ActionNote>>({})
+
+  function ask(name: string, action: CommandAction): void {
+    asked.value = { name, action }
+  }
+
+  function cancel(): void {
+    asked.value = null
+  }
+
+  function isBusy(name: string): boolean {
+    return notes.value[name]?.state === 'requested'
+  }
+
+  /** Carry the command out and return what happened; failures are a result too. */
+  async function run(name: string, action: CommandAction): Promise<ActionNote> {
+    asked.value = null
+    notes.value[name] = note({ action, state: 'requested' })
+    const started = performance.now()
+    let result: ActionNote
+    try {
+      const answer = await api.command(name, action)
+      result = note({
+        action,
+        state: answer.outcome,
+        detail: answer.detail,
+        durationMs: answer.duration_ms,
+        pidBefore: answer.pid_before,
+        pidAfter: answer.pid_after,
+      })
+    } catch (cause) {
+      if (!(cause instanceof ApiError)) throw cause
+      // Without an answer nobody knows whether the command was carried out.
+      const state = cause.code === 'network' ? 'unknown' : 'failed'
+      const durationMs = performance.now() - started
+      result = note({ action, state, detail: cause.detail, durationMs, error: cause })
+    }
+    notes.value[name] = result
+    setTimeout(() => {
+      if (notes.value[name]?.at !== result.at) return
+      notes.value = Object.fromEntries(Object.entries(notes.value).filter(([key]) => key !== name))
+    }, NOTE_MS)
+    return result
+  }
+
+  return { asked, notes, ask, cancel, isBusy, run }
+})
+
+function note(values: Partial<ActionNote> & Pick<ActionNote, 'action' | 'state'>): ActionNote {
+  return {
+    at: Date.now(),
+    detail: '',
+    durationMs: null,
+    pidBefore: null,
+    pidAfter: null,
+    error: null,
+    ...values,
+  }
+}
