@@ -278,6 +278,17 @@ def _by_day(rows: list[_Row]) -> dict[date, list[_Row]]:
 
 
 def _open(path: Path, tables: Sequence[str]) -> sqlite3.Connection:
+    """Open a file for writing, making it first if there is none."""
+    if not path.exists():
+        # A reader that met a file half made could not open it, so it gets its name when complete.
+        temporary = path.with_name(path.name + ".new")
+        temporary.unlink(missing_ok=True)
+        _configured(temporary, tables).close()
+        temporary.rename(path)
+    return _configured(path, tables)
+
+
+def _configured(path: Path, tables: Sequence[str]) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     try:
         for pragma in _PRAGMAS:

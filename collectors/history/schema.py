@@ -90,16 +90,23 @@ def open_read_only(path: Path) -> Iterator[sqlite3.Connection | None]:
     Raises:
         sqlite3.Error: the file cannot be read, or was written by a newer program.
     """
-    uri = path.absolute().as_uri() + "?mode=ro"
-    try:
-        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_S)
-    except sqlite3.OperationalError:
-        if path.exists():
-            raise
+    connection = _connect_read_only(path)
+    if connection is None:
         yield None
         return
     with closing(connection):
         yield connection if schema_version(connection) else None
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection | None:
+    if not path.exists():
+        return None
+    try:
+        return sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, timeout=_BUSY_S)
+    except sqlite3.OperationalError:
+        if path.exists():
+            raise
+        return None
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

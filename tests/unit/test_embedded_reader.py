@@ -265,6 +265,35 @@ def test_threads_read_while_the_store_is_written_and_see_only_whole_batches(
     assert min(answers) >= 5
 
 
+def test_files_that_are_just_being_made_are_never_found_unreadable(tmp_path: Path) -> None:
+    stop = threading.Event()
+    homes = [tmp_path / str(number) for number in range(30)]
+    at = [0]
+    problems: list[str] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            reader = EmbeddedReader(homes[at[0]])
+            try:
+                reader.latest([_SERIES])
+                reader.range(_SERIES, _MIDNIGHT_NS, _MIDNIGHT_NS + _S, buckets=None)
+            except HistoryError as exc:
+                problems.append(str(exc))
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number, home in enumerate(homes):
+        at[0] = number
+        store = EmbeddedStore(home)
+        put(store, [1, 2, 3], _MIDNIGHT_NS)
+        store.close()
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert problems == []
+
+
 def test_a_day_deleted_between_two_questions_is_simply_gone(
     store: EmbeddedStore, reader: HistoryReader
 ) -> None:
