@@ -12,7 +12,7 @@ PANEL_STAMP := web/dist/.built
 NODE_MODULES := web/node_modules/.installed
 PANEL_SOURCES := $(shell find web/src web/public web/*.json web/*.ts web/index.html control_plane/messages.*.json -type f 2>/dev/null)
 
-.PHONY: help run test check bench fmt clean panel lock system lint types imports test-unit test-python test-panel test-e2e
+.PHONY: help run test check bench fmt clean panel lock system lint types test-panel test-e2e
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,7 +22,8 @@ run: $(RUN_STAMP) $(PANEL_STAMP) ## Set everything up, then run it with three si
 
 test: system $(DEV_STAMP) $(PANEL_STAMP) ## Set everything up, then run every check and every test
 	@$(MAKE) check
-	$(BIN)/python -m pytest tests/integration tests/contract tests/system
+	$(BIN)/python -m pytest tests/integration tests/system
+	$(MAKE) test-e2e
 
 check: $(DEV_STAMP) $(NODE_MODULES) ## Linters, types, layering, unit tests of Python and of the panel
 	@$(MAKE) lint types
@@ -41,6 +42,9 @@ types: $(DEV_STAMP) $(NODE_MODULES) ## mypy --strict and vue-tsc
 
 test-panel: $(NODE_MODULES) ## Unit tests of the panel
 	@.ci/node.sh npm --prefix web run --silent test
+
+test-e2e: $(RUN_STAMP) $(PANEL_STAMP) ## The panel in a real Chromium against a whole installation
+	@.ci/node.sh npm --prefix web run --silent test:e2e
 
 bench: $(RUN_STAMP) ## Measure, each figure beside its peer in the same run
 	@for script in tests/performance/bench_*.py; do $(BIN)/python $$script; done

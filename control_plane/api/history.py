@@ -39,7 +39,8 @@ def history_blueprint(plane: ControlPlane) -> Blueprint:
                 "unit": _unit(plane, *match.groups()),
                 "from": start.isoformat().replace("+00:00", "Z"),
                 "to": end.isoformat().replace("+00:00", "Z"),
-                "resolution_ms": found.resolution_ns // 1_000_000,
+                # 0 says raw samples, so the narrowest bucket counts as 1 ms.
+                "resolution_ms": -(-found.resolution_ns // 1_000_000),
                 "columns": ["t_ms", "min", "mean", "max", "count", "bad"],
                 "rows": [
                     [
