@@ -74,10 +74,10 @@ $(DEV_STAMP): requirements-dev.lock setup.cfg .ci/venv.sh
 	@.ci/venv.sh requirements-dev.lock
 	touch $@ $(RUN_STAMP)
 
-$(NODE_MODULES): web/package-lock.json web/package.json .ci/node.sh .ci/node.lock | $(RUN_STAMP)
-	@.ci/node.sh npm --prefix web ci --no-audit --no-fund --loglevel=error
+$(NODE_MODULES): web/package-lock.json web/package.json .ci/panel.sh .ci/node.sh .ci/node.lock | $(RUN_STAMP)
+	@.ci/panel.sh install
 	touch $@
 
 $(PANEL_STAMP): $(NODE_MODULES) $(PANEL_SOURCES)
-	@.ci/node.sh npm --prefix web run --silent build
+	@.ci/panel.sh build
 	touch $@

@@ -45,6 +45,7 @@ explain() {
     fail "installing the Python packages failed. Details: $log"
 }
 
+echo 'daqplane: installing the Python packages into .venv …'
 : >"$log"
 # Whatever has no wheel for this machine is built with the setuptools of the lock file.
 awk '/^[a-z]/ {on = /^setuptools==/} on' "$lock" >.venv/setuptools.lock

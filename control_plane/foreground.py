@@ -43,6 +43,7 @@ def run_in_foreground(settings: Settings, *, demo: bool, say: Say) -> int:
         HomeUnusable, AlreadyRunning, PortInUse, StorageError, DidNotStart: before anything runs,
         or with everything stopped again.
     """
+    began = time.monotonic()
     prepare_home(settings.home)
     _check_not_running(settings)
     _check_port(settings)
@@ -53,7 +54,7 @@ def run_in_foreground(settings: Settings, *, demo: bool, say: Say) -> int:
     with _stop_requests() as stop_requested, _supervisord(settings) as child:
         if not _wait_until_ready(settings, child, stop_requested):
             return _stop(child, settings, say)
-        _greet(console, say)
+        _greet(console, say, time.monotonic() - began)
         while not stop_requested():
             if child.poll() is not None:
                 say("supervisord_ended", code=child.returncode)
@@ -172,14 +173,25 @@ def _wait_until_ready(
     return False
 
 
-def _greet(console: Console, say: Say) -> None:
+def _greet(console: Console, say: Say, seconds: float) -> None:
     settings = console.settings
     base = f"http://{settings.http_host}:{settings.http_port}/"
-    say("panel_address", url=base)
+    say("panel_address", url=base, seconds=f"{seconds:.1f}")
     if not console.accounts.has_users():
         token = console.account_commands.new_setup_token()
         say("setup_link", url=f"{base}setup#{token}")
-    say("how_to_stop", home=settings.home)
+    home, programs = _shown(settings.home), _shown(Path(sys.executable).parent)
+    say(
+        "how_to_stop",
+        daqplane=f"{programs}/daqplane --home {home}",
+        supervisorctl=f"{programs}/supervisorctl -c {home}/supervisord.conf",
+    )
+
+
+def _shown(path: Path) -> str:
+    """Return the path as somebody in the current directory would type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _stop(child: subprocess.Popen[bytes], settings: Settings, say: Say) -> int:
