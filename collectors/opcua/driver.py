@@ -158,9 +158,11 @@ class OpcUaDriver:
             self._on_lost(ConnectionLost(_reason(exc)))
 
 
-# What an answer that is none makes the library raise: struct.error and ValueError come from
-# decoding it.
-_BROKEN: Final = (UaError, OSError, struct.error, ValueError)
+# The rest is what a damaged answer makes the library raise while it decodes it.
+_BROKEN: Final = (
+    UaError, OSError, struct.error, ValueError, LookupError, TypeError, AttributeError,
+    ArithmeticError,
+)  # fmt: skip
 
 
 def _reason(exc: Exception) -> str:
