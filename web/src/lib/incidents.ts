@@ -1,6 +1,7 @@
 /** From the state of all collectors to the short list of what is wrong, worst first. */
 
 import type { Check, CheckType, ProcessStatus } from '@/api/schema'
+import { byName } from '@/lib/order'
 import {
   checkSeverity,
   isAbnormal,
@@ -88,7 +89,7 @@ export function incidentsOf(processes: Iterable<ProcessStatus>): Incident[] {
     (a, b) =>
       SEVERITIES[a.severity].order - SEVERITIES[b.severity].order ||
       (a.since ?? '').localeCompare(b.since ?? '') ||
-      a.key.localeCompare(b.key),
+      byName(a.key, b.key),
   )
 }
 
@@ -98,7 +99,7 @@ function merge(key: string, group: Incident[]): Incident {
   return {
     ...first,
     key,
-    names: group.flatMap((incident) => incident.names).sort(),
+    names: group.flatMap((incident) => incident.names).sort(byName),
     others: [],
     since: times.length > 0 ? times.reduce((a, b) => (a < b ? a : b)) : null,
   }

@@ -3,13 +3,14 @@
 import type { ProcessStatus } from '@/api/schema'
 import { processSeverity, SEVERITIES, type Severity } from '@/lib/severity'
 
-const collator = new Intl.Collator('en', { numeric: true })
+/** Compares names with numbers as numbers: line2 before line10. */
+export const byName = new Intl.Collator('en', { numeric: true }).compare
 
-/** Names by severity and then by name, numbers as numbers (line2 before line10). */
+/** Names by severity and then by name. */
 export function sortedNames(processes: Iterable<ProcessStatus>): string[] {
   return [...processes]
     .map((process) => ({ name: process.name, order: SEVERITIES[processSeverity(process)].order }))
-    .sort((a, b) => a.order - b.order || collator.compare(a.name, b.name))
+    .sort((a, b) => a.order - b.order || byName(a.name, b.name))
     .map((entry) => entry.name)
 }
 

@@ -127,15 +127,16 @@ export const LOG_SEVERITY: Readonly<Record<LogLevel, Severity | null>> = {
 
 export const LOG_LEVELS: readonly LogLevel[] = ['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL']
 
+/** A lost link makes a hundred points bad; the device light cries, the points only say unknown. */
 const QUALITY_SEVERITY: Readonly<Record<Quality, Severity>> = {
   good: 'healthy',
   uncertain: 'advisory',
-  bad_comm: 'critical',
-  bad_timeout: 'critical',
-  bad_config: 'critical',
-  bad_device: 'critical',
-  bad_range: 'critical',
-  stale: 'warning',
+  bad_comm: 'unknown',
+  bad_timeout: 'unknown',
+  bad_config: 'warning',
+  bad_device: 'warning',
+  bad_range: 'warning',
+  stale: 'unknown',
   init: 'unknown',
 }
 
