@@ -45,6 +45,24 @@ class ProcessState(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExitReason:
+    """How a process ended, exactly; known only where supervisord runs with our plugin.
+
+    Exactly one of ``code`` and ``signal`` is set.
+    """
+
+    pid: int
+    code: int | None
+    signal: str | None
+    core_dumped: bool
+    uptime_s: float
+
+    def __str__(self) -> str:
+        how = f"exit code {self.code}" if self.signal is None else self.signal
+        return f"{how} after {self.uptime_s:.0f} s" + (", core dumped" if self.core_dumped else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessInfo:
     """What supervisord says about one program.
 
@@ -53,6 +71,7 @@ class ProcessInfo:
         started_at, stopped_at: Resolution 1 s; ``None`` if never.
         exit_status: Of the last child; -1 after a signal.
         spawn_error: supervisord's words for a failed start.
+        last_exit: End of the process before this one.
     """
 
     name: str
@@ -62,6 +81,7 @@ class ProcessInfo:
     stopped_at: datetime | None
     exit_status: int
     spawn_error: str
+    last_exit: ExitReason | None = None
 
     @property
     def status(self) -> ProcessState:

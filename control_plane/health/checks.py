@@ -48,16 +48,14 @@ def process_alive(seen: Observation, limits: HealthCheckConfig) -> HealthCheckRe
 
 def _without_process(info: ProcessInfo) -> HealthCheckResult:
     kind = HealthCheckType.PROCESS_ALIVE
+    ended = str(info.last_exit or info.spawn_error or f"exit code {info.exit_status}")
     match info.state:
         case SupervisorState.BACKOFF:
-            return _critical(kind, "process.backoff", "read_log")
+            return _critical(kind, "process.backoff", "read_log", ended=ended)
         case SupervisorState.FATAL:
-            reason = info.spawn_error or str(info.exit_status)
-            return _critical(kind, "process.fatal", "read_log", "restart", reason=reason)
+            return _critical(kind, "process.fatal", "read_log", "restart", ended=ended)
         case SupervisorState.EXITED:
-            return _critical(
-                kind, "process.exited", "read_log", "restart", exit_code=info.exit_status
-            )
+            return _critical(kind, "process.exited", "read_log", "restart", ended=ended)
         case _:
             return _critical(kind, "process.not_running", "start", state=info.state.value)
 
@@ -67,7 +65,7 @@ def _work_loop(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResul
     age, uptime = seen.heartbeat_age_s, seen.uptime_s or 0.0
     if age is None:
         if uptime <= limits.startup_grace:
-            return _warning(kind, "process.starting", uptime_s=round(uptime))
+            return _starting(seen, uptime)
         return _critical(kind, "process.no_heartbeat", "restart", uptime_s=round(uptime))
     if age > limits.heartbeat_timeout:
         limit = round(limits.heartbeat_timeout)
@@ -78,6 +76,14 @@ def _work_loop(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResul
         limit = round(limits.heartbeat_warning)
         return _warning(kind, "process.heartbeat_late", age_s=round(age), limit_s=limit)
     return _healthy(kind, "process.alive")
+
+
+def _starting(seen: Observation, uptime_s: float) -> HealthCheckResult:
+    kind = HealthCheckType.PROCESS_ALIVE
+    figures: dict[str, object] = {"uptime_s": round(uptime_s)}
+    if seen.info is not None and seen.info.last_exit is not None:
+        return _warning(kind, "process.restarting", ended=str(seen.info.last_exit), **figures)
+    return _warning(kind, "process.starting", **figures)
 
 
 def connection(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:

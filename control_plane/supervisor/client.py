@@ -1,17 +1,19 @@
 """Typed XML-RPC client for supervisord over its unix socket; the only place that knows faults."""
 
 import http.client
+import json
 import socket
 import threading
 import xmlrpc.client
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from supervisor.xmlrpc import Faults
 
-from control_plane.domain.process import ProcessInfo, SupervisorState
+from control_plane.domain.process import ExitReason, ProcessInfo, SupervisorState
 from control_plane.errors import SupervisorFault, SupervisorUnreachable, UnknownProcess
 
 _NOT_NEEDED = {Faults.ALREADY_STARTED, Faults.NOT_RUNNING}
@@ -41,6 +43,16 @@ class _UnixTransport(xmlrpc.client.Transport):
         return self._connection[1]  # type: ignore[return-value]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventBatch:
+    """Events of the plugin in order; after a ``gap`` only a fresh look tells the truth."""
+
+    boot: str
+    sequence: int
+    gap: bool
+    events: tuple[dict[str, Any], ...]
+
+
 class SupervisorClient:
     """One locked keep-alive connection; may be used from any thread.
 
@@ -53,6 +65,7 @@ class SupervisorClient:
         self._transport = _UnixTransport(socket_path, timeout_s)
         self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport)
         self._lock = threading.Lock()
+        self._plugin_answers: bool | None = None
 
     def version(self) -> str:
         """Return supervisord's version."""
@@ -67,8 +80,31 @@ class SupervisorClient:
         return "daq.getVersion" in self._call("system.listMethods")
 
     def processes(self) -> dict[str, ProcessInfo]:
-        """Return every program by name."""
+        """Return every program by name; with exact exits and cheaply where the plugin runs."""
+        if self._plugin_answers is not False:
+            try:
+                snapshot = json.loads(self._call("daq.getSnapshot"))
+            except SupervisorFault as exc:
+                if exc.params["fault_code"] != Faults.UNKNOWN_METHOD:
+                    raise
+                self._plugin_answers = False
+            else:
+                self._plugin_answers = True
+                return {raw["name"]: _snapshot_info(raw) for raw in snapshot["processes"]}
         return {i.name: i for i in map(_process_info, self._call("supervisor.getAllProcessInfo"))}
+
+    def wait_events(self, boot: str, since: int, timeout_s: float) -> EventBatch:
+        """Return what happened after event ``since``, waiting up to ``timeout_s`` for the first.
+
+        The client's own time-out must be longer.
+
+        Raises:
+            SupervisorFault: supervisord runs without the plugin.
+        """
+        raw = json.loads(self._call("daq.waitEvents", boot, since, timeout_s))
+        return EventBatch(
+            boot=raw["boot"], sequence=raw["seq"], gap=raw["gap"], events=tuple(raw["events"])
+        )
 
     def process(self, name: str) -> ProcessInfo:
         """Return one program.
@@ -108,8 +144,10 @@ class SupervisorClient:
             except xmlrpc.client.Fault as fault:
                 return _translate_fault(fault, args)
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as exc:
-                # A kept connection that broke once would fail for ever with CannotSendRequest.
+                # A kept connection that broke once would fail for ever with CannotSendRequest,
+                # and the supervisord that comes back may be another one.
                 self._transport.close()
+                self._plugin_answers = None
                 raise SupervisorUnreachable(
                     socket=str(self._path), reason=str(exc) or type(exc).__name__
                 ) from exc
@@ -135,5 +173,26 @@ def _process_info(raw: dict[str, Any]) -> ProcessInfo:
     )
 
 
-def _time(seconds: int) -> datetime | None:
+def _snapshot_info(raw: dict[str, Any]) -> ProcessInfo:
+    left = raw["exit"]
+    return ProcessInfo(
+        name=raw["name"],
+        state=SupervisorState(raw["state"]),
+        pid=raw["pid"],
+        started_at=_time(raw["start"]),
+        stopped_at=_time(raw["stop"]),
+        exit_status=raw["exit_status"],
+        spawn_error=raw["spawn_error"],
+        last_exit=left
+        and ExitReason(
+            pid=left["pid"],
+            code=left["code"],
+            signal=None if left["signal"] is None else str(left["signal"]),
+            core_dumped=left["core"],
+            uptime_s=left["uptime_s"],
+        ),
+    )
+
+
+def _time(seconds: float | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
