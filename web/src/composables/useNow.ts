@@ -1,26 +1,33 @@
-import { computed, readonly, ref, type ComputedRef } from 'vue'
+import { computed, onScopeDispose, readonly, ref, type ComputedRef } from 'vue'
 
 import { useConnectionStore } from '@/stores/connection'
 
+const EVERY_MS = 1_000
+
 // One timer for the whole page: everything that shows an age ticks together.
 const localNow = ref(Date.now())
+let users = 0
 let timer: ReturnType<typeof setInterval> | undefined
 
-function startTicking(): void {
-  timer ??= setInterval(() => {
-    localNow.value = Date.now()
-  }, 1_000)
-}
-
-/** Local time in ms, renewed each second. */
+/** Local time in ms, renewed each second while anybody looks. */
 export function useLocalNow() {
-  startTicking()
+  if (users === 0) {
+    localNow.value = Date.now()
+    timer = setInterval(() => {
+      localNow.value = Date.now()
+    }, EVERY_MS)
+  }
+  users += 1
+  onScopeDispose(() => {
+    users -= 1
+    if (users === 0) clearInterval(timer)
+  })
   return readonly(localNow)
 }
 
 /** The server's time in ms, renewed each second: the clock for every age that the server told. */
 export function useNow(): ComputedRef<number> {
-  startTicking()
+  const now = useLocalNow()
   const connection = useConnectionStore()
-  return computed(() => localNow.value + connection.clockOffsetMs)
+  return computed(() => now.value + connection.clockOffsetMs)
 }

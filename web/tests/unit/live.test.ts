@@ -1,0 +1,239 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+
+import { LiveConnection, LOST_AFTER_MS, PING_AFTER_MS, type LiveState } from '@/api/live'
+
+import { FakeSocket } from './fake_socket'
+
+const TOPIC = 'process_status'
+
+let states: LiveState[]
+let ended: number
+let failed: number
+let jitter: number
+let snapshots: unknown[][]
+let deltas: unknown[]
+let connection: LiveConnection
+
+const state = () => states.at(-1)
+const frame = (kind: 'snapshot' | 'delta', seq: number, data: unknown) =>
+  FakeSocket.last.say({ type: 'process_status_update', topic: TOPIC, kind, seq, ts: 1, data })
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  FakeSocket.made = []
+  states = []
+  snapshots = []
+  deltas = []
+  ended = 0
+  failed = 0
+  jitter = 1
+  connection = new LiveConnection({
+    url: () => 'ws://panel/ws',
+    onState: (next) => states.push(next),
+    onSessionEnded: () => (ended += 1),
+    onConnectFailed: () => (failed += 1),
+    createSocket: (url, protocol) => new FakeSocket(url, protocol) as unknown as WebSocket,
+    random: () => jitter,
+  })
+  connection.subscribe(TOPIC, {
+    snapshot: (items) => snapshots.push(items),
+    delta: (item) => deltas.push(item),
+  })
+  connection.start()
+})
+
+afterEach(() => {
+  connection.stop()
+  vi.useRealTimers()
+})
+
+describe('a connection', () => {
+  test('speaks daq.v1, and subscribes once the server has said hello', () => {
+    expect(FakeSocket.last.protocol).toBe('daq.v1')
+    expect(FakeSocket.last.sent).toEqual([])
+    FakeSocket.last.hello()
+    expect(FakeSocket.last.ops('subscribe')).toEqual([TOPIC])
+    expect(state()?.phase).toBe('live')
+  })
+
+  test('delivers a snapshot and then its changes', () => {
+    FakeSocket.last.hello()
+    frame('snapshot', 830, [{ name: 'a' }])
+    frame('delta', 831, { name: 'b' })
+    expect(snapshots).toEqual([[{ name: 'a' }]])
+    expect(deltas).toEqual([{ name: 'b' }])
+  })
+
+  test('survives text that is no frame', () => {
+    FakeSocket.last.hello()
+    FakeSocket.last.onmessage?.({ data: 'not json' })
+    FakeSocket.last.onmessage?.({ data: '[1]' })
+    expect(state()?.phase).toBe('live')
+  })
+})
+
+describe('the sequence', () => {
+  beforeEach(() => {
+    FakeSocket.last.hello()
+    frame('snapshot', 830, [])
+  })
+
+  test('with a gap asks for a new snapshot and uses no change until it has come', () => {
+    frame('delta', 832, { name: 'too new' })
+    frame('delta', 833, { name: 'too new' })
+    expect(deltas).toEqual([])
+    expect(FakeSocket.last.ops('subscribe')).toEqual([TOPIC, TOPIC])
+    frame('snapshot', 834, [{ name: 'a' }])
+    frame('delta', 835, { name: 'b' })
+    expect(snapshots).toHaveLength(2)
+    expect(deltas).toEqual([{ name: 'b' }])
+  })
+
+  test('that repeats itself changes nothing', () => {
+    frame('delta', 831, { name: 'a' })
+    frame('delta', 831, { name: 'a' })
+    frame('delta', 830, { name: 'old' })
+    expect(deltas).toEqual([{ name: 'a' }])
+    expect(FakeSocket.last.ops('subscribe')).toEqual([TOPIC])
+  })
+
+  test('begins anew after a reconnect, also when the numbers go back', () => {
+    FakeSocket.last.end(1001)
+    vi.advanceTimersByTime(1_000)
+    FakeSocket.last.hello('other')
+    expect(FakeSocket.last.ops('subscribe')).toEqual([TOPIC])
+    frame('delta', 831, { name: 'of the old epoch' })
+    frame('snapshot', 3, [])
+    frame('delta', 4, { name: 'b' })
+    expect(deltas).toEqual([{ name: 'b' }])
+  })
+
+  test('refused by the server is asked for again a little later', () => {
+    const { id } = FakeSocket.last.sent[0] ?? {}
+    FakeSocket.last.say({ id, type: 'error', ok: false, code: 'rate_limited' })
+    expect(FakeSocket.last.ops('subscribe')).toHaveLength(1)
+    vi.advanceTimersByTime(2_000)
+    expect(FakeSocket.last.ops('subscribe')).toHaveLength(2)
+  })
+})
+
+describe('silence', () => {
+  beforeEach(() => FakeSocket.last.hello())
+
+  test('of three seconds makes it ask once', () => {
+    vi.advanceTimersByTime(PING_AFTER_MS - 500)
+    expect(FakeSocket.last.ops('ping')).toHaveLength(0)
+    vi.advanceTimersByTime(1_500)
+    expect(FakeSocket.last.ops('ping')).toHaveLength(1)
+  })
+
+  test('that ends in time is no loss', () => {
+    vi.advanceTimersByTime(PING_AFTER_MS + 500)
+    FakeSocket.last.say({ id: 2, type: 'pong', time: '2026-11-23T05:00:04Z' })
+    vi.advanceTimersByTime(PING_AFTER_MS)
+    expect(state()?.phase).toBe('live')
+  })
+
+  test('of six seconds is a loss, stale since the last frame', () => {
+    vi.advanceTimersByTime(2_000)
+    FakeSocket.last.heartbeat()
+    const heardAt = Date.now()
+    const socket = FakeSocket.last
+    vi.advanceTimersByTime(LOST_AFTER_MS)
+    expect(state()).toMatchObject({ phase: 'lost', lastFrameAt: heardAt })
+    expect(socket.isClosed).toBe(true)
+  })
+
+  test('on a socket that still opens is given ten seconds', () => {
+    FakeSocket.last.end(1006)
+    vi.advanceTimersByTime(1_000)
+    const opening = FakeSocket.last
+    vi.advanceTimersByTime(9_000)
+    expect(opening.isClosed).toBe(false)
+    vi.advanceTimersByTime(1_500)
+    expect(opening.isClosed).toBe(true)
+  })
+})
+
+describe('a lost connection', () => {
+  const waits = () => (state()?.retryAt ?? 0) - Date.now()
+
+  test('comes back with waits that double up to thirty seconds', () => {
+    const seen: number[] = []
+    for (let attempt = 0; attempt < 9; attempt += 1) {
+      FakeSocket.last.end(1006)
+      seen.push(waits())
+      vi.advanceTimersByTime(waits())
+    }
+    expect(seen).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000])
+  })
+
+  test('waits anything between nothing and the full time, so that clients spread', () => {
+    jitter = 0.25
+    FakeSocket.last.end(1006)
+    expect(waits()).toBe(125)
+  })
+
+  test('after a long stable time starts with short waits again', () => {
+    for (let attempt = 0; attempt < 5; attempt += 1) {
+      FakeSocket.last.end(1006)
+      vi.advanceTimersByTime(waits())
+    }
+    FakeSocket.last.hello()
+    for (let second = 0; second < 31; second += 1) {
+      vi.advanceTimersByTime(1_000)
+      FakeSocket.last.heartbeat()
+    }
+    FakeSocket.last.end(1001)
+    expect(waits()).toBe(500)
+  })
+
+  test('is tried at once when the user asks or the network is back', () => {
+    FakeSocket.last.end(1006)
+    connection.retryNow()
+    expect(FakeSocket.made).toHaveLength(2)
+    FakeSocket.last.end(1006)
+    window.dispatchEvent(new Event('online'))
+    expect(FakeSocket.made).toHaveLength(3)
+    vi.advanceTimersByTime(5_000)
+    expect(FakeSocket.made).toHaveLength(3)
+  })
+
+  test('stays lost until the server has said hello again', () => {
+    FakeSocket.last.hello()
+    FakeSocket.last.end(1006)
+    vi.advanceTimersByTime(1_000)
+    expect(state()).toMatchObject({ phase: 'lost', retryAt: null })
+    FakeSocket.last.hello()
+    expect(state()?.phase).toBe('live')
+  })
+
+  test('tells its owner when the handshake failed, who may find the session gone', () => {
+    FakeSocket.last.end(1006)
+    expect(failed).toBe(1)
+    vi.advanceTimersByTime(1_000)
+    FakeSocket.last.hello()
+    FakeSocket.last.end(1006)
+    expect(failed).toBe(1)
+  })
+})
+
+describe('an ended session', () => {
+  test.each([4401, 4403])('told by close code %i is not tried again', (code) => {
+    FakeSocket.last.hello()
+    FakeSocket.last.end(code)
+    vi.advanceTimersByTime(60_000)
+    expect(ended).toBe(1)
+    expect(FakeSocket.made).toHaveLength(1)
+    expect(state()?.phase).toBe('ended')
+  })
+
+  test('can be followed by a new one', () => {
+    FakeSocket.last.hello()
+    FakeSocket.last.end(4401)
+    connection.start()
+    FakeSocket.last.hello()
+    expect(state()?.phase).toBe('live')
+    expect(FakeSocket.last.ops('subscribe')).toEqual([TOPIC])
+  })
+})

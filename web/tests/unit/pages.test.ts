@@ -1,0 +1,252 @@
+import { flushPromises, type VueWrapper } from '@vue/test-utils'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { nextTick } from 'vue'
+
+import LogTail from '@/components/detail/LogTail.vue'
+import OverviewPage from '@/pages/OverviewPage.vue'
+import SetupPage from '@/pages/SetupPage.vue'
+import SignInPage from '@/pages/SignInPage.vue'
+import { useActionsStore } from '@/stores/actions'
+import { useProcessesStore } from '@/stores/processes'
+import { useSessionStore } from '@/stores/session'
+
+import { answer, problem, requests, serve } from './fake_fetch'
+import { show } from './mount'
+import { collector, crashed } from './sample'
+
+let page: VueWrapper
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  page.unmount()
+  vi.useRealTimers()
+})
+
+const field = (testid: string) => page.find(`[data-testid="${testid}"]`)
+const session = (values: object = {}) => ({
+  authenticated: true,
+  setup_required: false,
+  user: { name: 'bob', role: 'operator' },
+  csrf_token: 't',
+  version: '0.1.0',
+  ...values,
+})
+
+describe('signing in', () => {
+  const submit = async () => {
+    await field('username').setValue(' bob ')
+    await field('password').setValue('wrong horse')
+    await page.find('form').trigger('submit')
+    await flushPromises()
+  }
+
+  test('sends name and password and goes on', async () => {
+    serve({ 'POST /api/v1/session': answer(session()) })
+    page = await show(SignInPage, {}, { path: '/sign-in?next=/collectors/a' })
+    await submit()
+    expect(requests[0]?.body).toEqual({ username: 'bob', password: 'wrong horse' })
+    expect(page.vm.$router.currentRoute.value.fullPath).toBe('/collectors/a')
+  })
+
+  test('never leads away from this panel', async () => {
+    serve({ 'POST /api/v1/session': answer(session()) })
+    page = await show(SignInPage, {}, { path: '/sign-in?next=//evil.example/' })
+    await submit()
+    expect(page.vm.$router.currentRoute.value.fullPath).toBe('/')
+  })
+
+  test('shows why it was refused and forgets the password', async () => {
+    serve({ 'POST /api/v1/session': problem(401, 'bad_credentials', 'User name or password is wrong.') })
+    page = await show(SignInPage, {}, { path: '/sign-in' })
+    await submit()
+    expect(field('problem').text()).toBe('User name or password is wrong.')
+    expect((field('password').element as HTMLInputElement).value).toBe('')
+  })
+
+  test('counts down where the server asks to wait, and then lets try again', async () => {
+    serve({ 'POST /api/v1/session': problem(429, 'rate_limited', 'Wait.', { retry_after_s: 12 }) })
+    page = await show(SignInPage, {}, { path: '/sign-in' })
+    await submit()
+    expect(field('problem').text()).toBe('Too many attempts. Try again in 12 s.')
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect(field('problem').text()).toContain('in 7 s')
+    expect(field('submit').attributes('disabled')).toBeDefined()
+    await vi.advanceTimersByTimeAsync(7_500)
+    expect(field('problem').exists()).toBe(false)
+    expect(field('submit').attributes('disabled')).toBeUndefined()
+  })
+})
+
+describe('the first account', () => {
+  afterEach(() => window.history.replaceState(null, '', '/'))
+
+  const fillIn = async (password: string, repeated: string) => {
+    await field('username').setValue('admin')
+    await field('password').setValue(password)
+    await field('password-repeat').setValue(repeated)
+  }
+
+  test('takes the token from the address and removes it there', async () => {
+    window.history.replaceState(null, '', '/setup#T0KEN')
+    serve({ 'POST /api/v1/setup': answer(session({ user: { name: 'admin', role: 'admin' } })) })
+    page = await show(SetupPage)
+    expect(window.location.hash).toBe('')
+    await fillIn('correct horse', 'correct horse')
+    await page.find('form').trigger('submit')
+    await flushPromises()
+    expect(requests[0]?.body).toEqual({ token: 'T0KEN', username: 'admin', password: 'correct horse' })
+  })
+
+  test('needs ten characters twice', async () => {
+    window.history.replaceState(null, '', '/setup#T0KEN')
+    page = await show(SetupPage)
+    await fillIn('short', 'shor')
+    expect(page.text()).toContain('5 more characters: at least 10')
+    expect(page.text()).toContain('The two passwords differ.')
+    expect(field('submit').attributes('disabled')).toBeDefined()
+    await fillIn('correct horse', 'correct horse')
+    expect(field('submit').attributes('disabled')).toBeUndefined()
+  })
+
+  test('without a token sends to the console, where the link is', async () => {
+    page = await show(SetupPage)
+    expect(field('setup-no-token').text()).toContain('make run')
+    expect(page.find('form').exists()).toBe(false)
+  })
+})
+
+describe('the overview', () => {
+  const overview = async (path = '/') => {
+    serve({ 'GET /api/v1/session': answer(session()) })
+    page = await show(OverviewPage, {}, { path })
+    await useSessionStore().load()
+    useProcessesStore().applySnapshot([collector('line1'), collector('line2'), crashed('boiler')])
+    await nextTick()
+  }
+  const names = () => page.findAll('[role=rowheader] a').map((link) => link.text())
+
+  test('shows the shape of what comes while nothing is known', async () => {
+    page = await show(OverviewPage)
+    expect(page.text()).toContain('Loading')
+    expect(page.find('[role=table]').exists()).toBe(false)
+  })
+
+  test('puts the crash first, in the headline, the incidents and the grid', async () => {
+    await overview()
+    expect(page.find('h1').text()).toBe('1 of 3 collectors needs attention')
+    expect(field('incidents').text()).toContain('boiler')
+    expect(names()).toEqual(['boiler', 'line1', 'line2'])
+  })
+
+  test('takes its filters from the address', async () => {
+    await overview('/?q=line&state=healthy,critical')
+    expect(names()).toEqual(['line1', 'line2'])
+  })
+
+  test('writes its filters to the address', async () => {
+    await overview()
+    await field('filter').setValue('line2')
+    await flushPromises()
+    expect(page.vm.$router.currentRoute.value.query).toEqual({ q: 'line2' })
+    expect(names()).toEqual(['line2'])
+  })
+
+  test('says so when no collector matches, and offers the way back', async () => {
+    await overview('/?q=nothing')
+    expect(page.text()).toContain('No collector matches the filter.')
+  })
+
+  test('moves from row to row by key', async () => {
+    await overview()
+    const press = (key: string) => window.dispatchEvent(new KeyboardEvent('keydown', { key }))
+    press('j')
+    press('j')
+    expect(document.activeElement?.textContent?.trim()).toBe('line1')
+    press('k')
+    expect(document.activeElement?.textContent?.trim()).toBe('boiler')
+    press('/')
+    expect(document.activeElement).toBe(field('filter').element)
+  })
+
+  test('asks before a command is given', async () => {
+    await overview()
+    await page.find('[data-testid=collector-row-line1] [data-testid=action-stop]').trigger('click')
+    expect(useActionsStore().asked).toEqual({ name: 'line1', action: 'stop' })
+  })
+
+  test('tells what to do when there is no collector at all', async () => {
+    page = await show(OverviewPage)
+    useProcessesStore().applySnapshot([])
+    await nextTick()
+    expect(page.text()).toContain('daqplane apply FILE')
+  })
+})
+
+describe('the log', () => {
+  let next = 0
+  const entry = (level: string, message: string) => ({ timestamp: '2026-11-23T05:00:00Z', level, process_name: 'a', message, source_file: null, line_number: null, exception_info: null, fields: {} })
+  const logs = (entries: object[]) => serve({ 'GET /api/v1/processes/a/logs': answer({ entries, cursor: `c${++next}`, reset: false }) })
+  const lines = () => page.findAll('li.line').map((line) => line.find('.text').text())
+
+  /** happy-dom lays nothing out: give the list a height and a place. */
+  const scrollTo = async (top: number) => {
+    const element = field('log-tail').element
+    Object.defineProperties(element, {
+      scrollHeight: { value: 1000, configurable: true },
+      clientHeight: { value: 400, configurable: true },
+    })
+    element.scrollTop = top
+    await field('log-tail').trigger('scroll')
+  }
+
+  beforeEach(async () => {
+    logs([entry('INFO', 'one'), entry('ERROR', 'two')])
+    page = await show(LogTail, { name: 'a' })
+    await vi.advanceTimersByTimeAsync(10)
+  })
+
+  test('asks for the tail first and then only for what is newer', async () => {
+    logs([entry('INFO', 'three')])
+    await vi.advanceTimersByTimeAsync(1_100)
+    expect(requests[0]?.query.get('cursor')).toMatch(/^c\d+$/)
+    expect(lines()).toEqual(['one', 'two', 'three'])
+  })
+
+  test('waits while somebody reads further up, and counts what is new', async () => {
+    await scrollTo(100)
+    logs([entry('INFO', 'three')])
+    await vi.advanceTimersByTimeAsync(1_100)
+    expect(lines()).toEqual(['one', 'two'])
+    expect(field('log-follow').text()).toBe('1 new line')
+    await field('log-follow').trigger('click')
+    expect(lines()).toEqual(['one', 'two', 'three'])
+    expect(field('log-follow').exists()).toBe(false)
+  })
+
+  test('goes on by itself when the reader is back at the end', async () => {
+    await scrollTo(100)
+    expect(field('log-follow').exists()).toBe(true)
+    await scrollTo(600)
+    expect(field('log-follow').exists()).toBe(false)
+  })
+
+  test('can be cut down by level and by text', async () => {
+    await page.find('select').setValue('WARNING')
+    expect(lines()).toEqual(['two'])
+    await page.find('select').setValue('DEBUG')
+    await page.find('input').setValue('ON')
+    expect(lines()).toEqual(['one'])
+  })
+
+  test('says what failed, and goes on after that', async () => {
+    serve({ 'GET /api/v1/processes/a/logs': problem(503, 'supervisor_unreachable', 'supervisord does not answer.') })
+    await vi.advanceTimersByTimeAsync(1_100)
+    expect(page.text()).toContain('supervisord does not answer.')
+    logs([entry('INFO', 'three')])
+    await vi.advanceTimersByTimeAsync(2_100)
+    expect(page.text()).not.toContain('supervisord does not answer.')
+    expect(lines()).toEqual(['one', 'two', 'three'])
+  })
+})
