@@ -86,11 +86,11 @@ class Runner:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, RELOAD_CONFIG, RESET_CONNECTIONS):
             loop.add_signal_handler(number, self._commands.put_nowait, number)
-        self._beater.start()
         sync = asyncio.create_task(self._sync_spool(), name="spool sync")
         sync.add_done_callback(self._ended)
         for device in self._vitals.config.devices:
             self._start_device(device)
+        self._beater.start()
         _log.info(
             "collector started",
             extra={
