@@ -19,8 +19,10 @@ from control_plane.settings import Settings
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
+from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.process_history import ProcessHistory
 from control_plane.supervisor.client import SupervisorClient
+from control_plane.supervisor.event_stream import EventStream
 from control_plane.supervisor.process_manager import ProcessManager
 
 _KEEP_HISTORY = timedelta(days=30)
@@ -53,6 +55,7 @@ class Console:
     client: SupervisorClient
     database: StateDatabase
     audit: AuditTrail
+    desired: DesiredStates
     accounts: Accounts
     account_commands: AccountCommands
     process_commands: ProcessCommands
@@ -84,17 +87,18 @@ def build_console(
     database = StateDatabase(settings.database_url)
     applied = database.migrate(settings.home / "run")
     client = SupervisorClient(settings.socket_path)
-    audit, accounts = AuditTrail(database), Accounts(database)
+    audit, desired, accounts = AuditTrail(database), DesiredStates(database), Accounts(database)
     return Console(
         settings=settings,
         clock=clock,
         client=client,
         database=database,
         audit=audit,
+        desired=desired,
         accounts=accounts,
         account_commands=AccountCommands(accounts, audit, clock),
         process_commands=ProcessCommands(
-            ProcessManager(client), audit, clock, _is_collector(settings), wake
+            ProcessManager(client), audit, desired, clock, _is_collector(settings), wake
         ),
         applied_migrations=tuple(applied),
     )
@@ -121,6 +125,9 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         stack.callback(observing.close)
         monitor.start()
         stack.callback(monitor.stop)
+        events = EventStream(settings.socket_path, monitor.wake, console.process_commands.adopt)
+        events.start()
+        stack.callback(events.stop)
         scheduler.start()
         stack.callback(scheduler.stop)
         stack.callback(hub.close)

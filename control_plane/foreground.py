@@ -49,8 +49,8 @@ def run_in_foreground(settings: Settings, *, demo: bool, say: Say) -> int:
     _check_port(settings)
     if demo and set_up_demo(settings.home):
         say("demo_ready", home=settings.home)
-    _write_programs(settings, say)
     console = build_console(settings)
+    _write_programs(console, say)
     with _stop_requests() as stop_requested, _supervisord(settings) as child:
         if not _wait_until_ready(settings, child, stop_requested):
             return _stop(child, settings, say)
@@ -86,7 +86,8 @@ def _check_port(settings: Settings) -> None:
             ) from exc
 
 
-def _write_programs(settings: Settings, say: Say) -> None:
+def _write_programs(console: Console, say: Say) -> None:
+    settings = console.settings
     for path in misnamed(settings.collectors_dir):
         say("misnamed_file", file=path)
     names: list[str] = []
@@ -96,7 +97,8 @@ def _write_programs(settings: Settings, say: Say) -> None:
             names.append(check_program_name(file.name, "collector"))
         except InvalidProgramFile as exc:
             say("collector_refused", file=file.path, problem=exc.message(settings.language))
-    write_installation(settings.home, names, simulators_of(settings.home))
+    simulators = simulators_of(settings.home)
+    write_installation(settings.home, names, simulators, console.desired.stopped())
 
 
 def _report_problems(file: CollectorFile, settings: Settings, say: Say) -> None:

@@ -21,6 +21,8 @@ from control_plane.errors import (
 )
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
+from control_plane.storage.desired_states import Desired, DesiredStates
+from control_plane.supervisor.event_stream import ForeignCall
 from control_plane.supervisor.process_manager import CommandResult, ProcessManager
 
 Action = Literal["start", "stop", "restart"]
@@ -33,6 +35,7 @@ class ProcessCommands:
         self,
         manager: ProcessManager,
         audit: AuditTrail,
+        desired: DesiredStates,
         clock: Clock,
         is_collector: Callable[[str], bool],
         wake: Callable[[], None] = lambda: None,
@@ -43,6 +46,7 @@ class ProcessCommands:
             "restart": manager.restart,
         }
         self._audit = audit
+        self._desired = desired
         self._clock = clock
         self._is_collector = is_collector
         self._wake = wake
@@ -63,6 +67,8 @@ class ProcessCommands:
             raise UnknownProcess(name=name)
         # Written first: the monitor asks it whether the new process was wanted.
         self._record(actor, action, name, "requested")
+        wanted = Desired.STOP if action == "stop" else Desired.RUN
+        self._desired.want(name, wanted, actor.name, self._clock.now())
         try:
             result = self._actions[action](name)
         except ControlPlaneError as exc:
@@ -72,6 +78,29 @@ class ProcessCommands:
             self._wake()
         self._record(actor, action, name, result.outcome.value, result.detail)
         return result
+
+    def adopt(self, call: ForeignCall) -> None:
+        """Take over what somebody asked supervisord for without us, with supervisorctl say.
+
+        Such a stop is the operator's will like any other: it is noted, kept, and no fault.
+        """
+        if _is_our_own(call):
+            return
+        known_action = call.action in ("start", "stop")
+        event = AuditEvent(
+            at=call.at,
+            actor=call.actor,
+            origin="supervisord",
+            action=f"process.{call.action}" if known_action else call.action,
+            target=call.target,
+            outcome="requested",
+            detail=call.command,
+        )
+        self._audit.record(event)
+        if known_action and self._is_collector(call.target):
+            wanted = Desired.STOP if call.action == "stop" else Desired.RUN
+            self._desired.want(call.target, wanted, call.actor, call.at)
+        self._wake()
 
     def _record(
         self, actor: Actor, action: Action, name: str, outcome: str, detail: str = ""
@@ -86,6 +115,11 @@ class ProcessCommands:
             detail=detail,
         )
         self._audit.record(event)
+
+
+def _is_our_own(call: ForeignCall) -> bool:
+    """Calls of the panel and of ``daqplane`` are in the audit trail already, with their user."""
+    return any(word in call.command for word in ("-m control_plane", "bin/daqplane"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,12 +27,12 @@ class AuditTrail:
             )
 
     def was_commanded(self, process: str, since: datetime) -> bool:
-        """Tell whether anyone started, stopped or restarted ``process`` through us since then."""
+        """Tell whether anyone asked to start, stop or restart ``process`` since then."""
         with self._database.connection():
             return bool(
                 AuditEntry.select()
                 .where(
-                    AuditEntry.target == process,
+                    AuditEntry.target.in_((process, "all")),
                     AuditEntry.at_ms >= to_ms(since),
                     AuditEntry.action.startswith("process."),
                 )

@@ -89,6 +89,18 @@ class Incarnation(_Table):
         table_name = "incarnations"
 
 
+class DesiredState(_Table):
+    """What operators want: ``run`` or ``stop``."""
+
+    process = peewee.CharField(max_length=64, primary_key=True)
+    desired = peewee.CharField(max_length=8)
+    actor = peewee.CharField(max_length=80)
+    at_ms = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "desired_states"
+
+
 class HealthRecord(_Table):
     id = peewee.AutoField()
     process = peewee.CharField(max_length=64)
@@ -102,4 +114,14 @@ class HealthRecord(_Table):
         indexes = ((("process", "at_ms"), False),)
 
 
-TABLES = (User, Session, ApiToken, SetupToken, AuditEntry, Restart, Incarnation, HealthRecord)
+TABLES = (
+    User,
+    Session,
+    ApiToken,
+    SetupToken,
+    AuditEntry,
+    Restart,
+    Incarnation,
+    DesiredState,
+    HealthRecord,
+)

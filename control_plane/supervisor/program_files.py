@@ -8,7 +8,7 @@ paths that :mod:`control_plane.settings` has checked.
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -42,8 +42,8 @@ def check_program_name(name: str, kind: Kind) -> str:
     return name
 
 
-def render_program(kind: Kind, name: str, home: Path, python: str = sys.executable) -> str:
-    """Return the text of one program file.
+def render_program(kind: Kind, name: str, home: Path, *, autostart: bool = True) -> str:
+    """Return the text of one program file; without ``autostart`` it waits for a start command.
 
     Raises:
         InvalidProgramFile: the name is not allowed, or a path holds characters that
@@ -52,14 +52,22 @@ def render_program(kind: Kind, name: str, home: Path, python: str = sys.executab
     values = {
         "@NAME@": check_program_name(name, kind),
         "@HOME@": _checked_path(str(home)),
-        "@PYTHON@": _checked_path(python),
+        "@PYTHON@": _checked_path(sys.executable),
+        "@AUTOSTART@": "true" if autostart else "false",
     }
     template = (TEMPLATES / f"{kind}.conf").read_text(encoding="utf-8")
     return re.sub("|".join(values), lambda match: values[match[0]], template)
 
 
-def write_installation(home: Path, collectors: Iterable[str], simulators: Iterable[str]) -> None:
+def write_installation(
+    home: Path,
+    collectors: Iterable[str],
+    simulators: Iterable[str],
+    stopped: Container[str] = (),
+) -> None:
     """Write the main file and one program file for each service, collector and simulator.
+
+    Collectors in ``stopped`` stay stopped until somebody starts them.
 
     Program files of collectors and simulators that are not named are removed; files that do not
     come from us are left alone.
@@ -70,7 +78,10 @@ def write_installation(home: Path, collectors: Iterable[str], simulators: Iterab
     """
     main = (TEMPLATES / "supervisord.conf").read_text(encoding="utf-8")
     programs: dict[str, str] = {name: render_program(name, name, home) for name in SERVICES}  # type: ignore[arg-type]
-    programs |= {name: render_program("collector", name, home) for name in collectors}
+    programs |= {
+        name: render_program("collector", name, home, autostart=name not in stopped)
+        for name in collectors
+    }
     programs |= {name: render_program("simulator", name, home) for name in simulators}
     directory = home / "supervisord.conf.d"
     directory.mkdir(parents=True, exist_ok=True)

@@ -13,13 +13,14 @@ from control_plane.storage.database import StateDatabase
 from control_plane.storage.models import TABLES, HealthRecord
 from control_plane.storage.process_history import ProcessHistory
 
+MIGRATIONS = ["0001_initial", "0002_desired_state"]
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> StateDatabase:
     database = StateDatabase(f"sqlite:///{tmp_path}/state.db")
-    assert database.migrate(tmp_path) == ["0001_initial"]
+    assert database.migrate(tmp_path) == MIGRATIONS
     return database
 
 
@@ -51,7 +52,7 @@ def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(applied) == [[], [], [], ["0001_initial"]]
+    assert sorted(applied) == [[], [], [], MIGRATIONS]
 
 
 def test_a_set_up_link_works_once_and_only_in_time(database: StateDatabase) -> None:

@@ -1,9 +1,11 @@
 """What a newcomer sees after `make run`, and what an operator does to it."""
 
+import getpass
 import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -267,3 +269,36 @@ def test_two_demos_run_side_by_side(
     for installation, name in itertools.product((demo, other), NAMES):
         installation.wait_until(name, is_delivering, "delivers")
     assert other.stop() == 0
+
+
+def test_a_stop_with_supervisorctl_is_adopted_and_outlives_a_restart_of_everything(
+    make_installation: Callable[..., Installation],
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+    installation.wait_until("demo-modbus", is_delivering, "delivers")
+    supervisorctl = Path(sys.executable).with_name("supervisorctl")
+    command = [str(supervisorctl), "-c", str(installation.home / "supervisord.conf")]
+    subprocess.run([*command, "stop", "demo-modbus"], check=True, capture_output=True, timeout=30)
+    installation.wait_until("demo-modbus", lambda s: s["desired"] == "stop", "is stopped")
+
+    def audited() -> list[tuple[str, str, str]]:
+        with sqlite3.connect(installation.home / "state.db") as db:
+            query = "SELECT actor, action, detail FROM audit WHERE target = 'demo-modbus'"
+            rows = db.execute(query).fetchall()
+        db.close()
+        return rows
+
+    ((actor, action, detail),) = wait_for(audited, "the audit entry")
+    assert actor == f"uid:{getpass.getuser()}"
+    assert (action, "supervisorctl" in detail) == ("process.stop", True)
+    assert installation.stop() == 0
+    installation.start()
+    installation.wait_until("demo-opcua", is_delivering, "delivers")
+    status = installation.process("demo-modbus")
+    assert (status["desired"], status["status"]) == ("stop", "STOPPED")
+    assert installation.run("start", "demo-modbus").returncode == 0
+    installation.wait_until("demo-modbus", is_delivering, "delivers again")
+    assert installation.stop() == 0
+    installation.start()
+    installation.wait_until("demo-modbus", is_delivering, "starts by itself again")

@@ -8,13 +8,14 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MAX_EVENTS = 5000
 MAX_RPCS = 1000
 _MAX_EXITS = 2000
 _MAX_TEXT = 200
+_MAX_PARAMS = 8
 
 Event = dict[str, Any]
 
@@ -83,13 +84,13 @@ class Recorder:
             self._exits.clear()
         self._exits[pid] = describe_exit(pid, status)
 
-    def rpc_called(self, method: str, params: object, channel: Any) -> None:
+    def rpc_called(self, method: str, params: Sequence[object] | None, channel: Any) -> None:
         if method.startswith("daq."):
             return
         call = {
             "at": time.time(),
             "method": method[:_MAX_TEXT],
-            "params": repr(params)[:_MAX_TEXT],
+            "params": [str(each)[:_MAX_TEXT] for each in params or ()][:_MAX_PARAMS],
             **peer_of(channel),
         }
         self.rpcs.append(call)

@@ -1,0 +1,116 @@
+"""Follows the plugin's events: deaths within milliseconds, and what others asked supervisord."""
+
+import logging
+import pwd
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from control_plane.errors import ControlPlaneError, SupervisorFault
+from control_plane.supervisor.client import EventBatch, SupervisorClient
+
+log = logging.getLogger(__name__)
+
+_WAIT_S = 20.0
+_RETRY_S = 1.0
+_WITHOUT_PLUGIN_S = 10.0
+_ACTIONS = {
+    "supervisor.startProcess": "start",
+    "supervisor.stopProcess": "stop",
+    "supervisor.startProcessGroup": "start",
+    "supervisor.stopProcessGroup": "stop",
+    "supervisor.startAllProcesses": "start",
+    "supervisor.stopAllProcesses": "stop",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignCall:
+    """A call that somebody else made, with supervisorctl say.
+
+    Attributes:
+        action: ``start``, ``stop``, or the method's own name.
+        target: The program, or ``all``.
+        actor: ``uid:NAME`` of the peer on the unix socket.
+        command: Its command line.
+    """
+
+    at: datetime
+    action: str
+    target: str
+    actor: str
+    command: str
+
+
+class EventStream:
+    """One thread that waits for events; a lost connection or plugin is tried again for ever."""
+
+    def __init__(
+        self,
+        socket_path: Path,
+        on_change: Callable[[], None],
+        on_foreign_call: Callable[[ForeignCall], None],
+    ) -> None:
+        self._client = SupervisorClient(socket_path, timeout_s=_WAIT_S + 5.0)
+        self._on_change = on_change
+        self._on_foreign_call = on_foreign_call
+        self._stopping = threading.Event()
+        self._boot = ""
+        self._sequence = 0
+        self._thread = threading.Thread(target=self._run, name="supervisor-events", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end. It may wait for supervisord meanwhile, so it is not joined."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                batch = self._client.wait_events(self._boot, self._sequence, _WAIT_S)
+            except SupervisorFault:
+                self._stopping.wait(_WITHOUT_PLUGIN_S)
+            except ControlPlaneError:
+                self._stopping.wait(_RETRY_S)
+            else:
+                if not self._stopping.is_set():
+                    self._take(batch)
+        self._client.close()
+
+    def _take(self, batch: EventBatch) -> None:
+        self._boot, self._sequence = batch.boot, batch.sequence
+        if batch.events or batch.gap:
+            self._on_change()
+        for event in batch.events:
+            if event["type"] == "rpc":
+                try:
+                    self._on_foreign_call(_foreign_call(event))
+                except ControlPlaneError:
+                    log.exception("a call of somebody else could not be noted")
+
+
+def _foreign_call(event: dict[str, Any]) -> ForeignCall:
+    method, params = str(event["method"]), event["params"]
+    named = "All" not in method
+    return ForeignCall(
+        at=datetime.fromtimestamp(event["at"], UTC),
+        action=_ACTIONS.get(method, method),
+        # A group's member is GROUP:NAME; our groups hold one program of the same name.
+        target=str(params[0]).split(":")[0] if named and params else "all",
+        actor=_actor(event),
+        command=str(event.get("command", "")),
+    )
+
+
+def _actor(event: dict[str, Any]) -> str:
+    if "uid" not in event:
+        return f"address:{event.get('peer', '?')}"
+    try:
+        return f"uid:{pwd.getpwuid(event['uid']).pw_name}"
+    except KeyError:
+        return f"uid:{event['uid']}"
