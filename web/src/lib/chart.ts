@@ -25,6 +25,7 @@ const DASHES: readonly (readonly number[])[] = [[], [8, 3], [2, 3], [10, 3, 2, 3
 const BAND_ALPHA = '26'
 const AXIS_FONT = '12px system-ui, sans-serif'
 const COLUMNS = 3
+const BANDS_UP_TO = 2
 
 /** Time marks: seconds only when zoomed in that far, the date at midnight and at the left edge. */
 function timeMarks(_chart: uPlot, splits: number[], _axis: number, _space: number, step: number) {
@@ -62,7 +63,7 @@ function valueAxes(curves: readonly ChartCurve[], colours: ChartColours): uPlot.
     return {
       scale: scaleOf(unit),
       side: position % 2 === 0 ? 3 : 1,
-      size: 60,
+      size: 52,
       stroke: units.length > 1 && own ? own : colours.axis,
       font: AXIS_FONT,
       grid: { show: position === 0, stroke: colours.grid, width: 1 },
@@ -110,7 +111,7 @@ export function chartOptions(
         stroke: colours.axis,
         font: AXIS_FONT,
         space: 80,
-        size: 36,
+        size: 40,
         grid: { stroke: colours.grid, width: 1 },
         ticks: { stroke: colours.grid, width: 1, size: 4 },
         values: timeMarks,
@@ -121,7 +122,8 @@ export function chartOptions(
       {},
       ...curves.flatMap((curve) => curveSeries(curve, colours, curve.isStepped ? stepped : null)),
     ],
-    bands: curves.map((curve, index) => ({
+    // The band of one curve must not hide another.
+    bands: (curves.length <= BANDS_UP_TO ? curves : []).map((curve, index) => ({
       series: [COLUMNS * index + 3, COLUMNS * index + 1] as [number, number],
       fill: translucent(colours.curves[curve.index - 1] ?? colours.axis),
     })),
