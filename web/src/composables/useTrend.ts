@@ -28,15 +28,15 @@ export interface Curve {
 
 /** The history of the chosen points: whole once, then what is new every two seconds. */
 export function useTrend(points: () => readonly Point[], nowMs: () => number) {
-  const range = ref<RangeKey>('15m')
+  const range = ref<RangeKey>('5m')
   /** A stretch that the user dragged out; null while the chart follows the present. */
   const zoom = shallowRef<{ fromMs: number; toMs: number } | null>(null)
   const curves = shallowRef<Curve[]>([])
-  const view = shallowRef({ fromMs: nowMs() - 15 * 60_000, toMs: nowMs() })
+  const view = shallowRef({ fromMs: nowMs() - 5 * 60_000, toMs: nowMs() })
   let rounds = 0
 
   const spanMs = computed(
-    () => (RANGES.find((known) => known.key === range.value)?.minutes ?? 15) * 60_000,
+    () => (RANGES.find((known) => known.key === range.value)?.minutes ?? 5) * 60_000,
   )
   const chosen = computed(() => points().map((point) => point.series))
   const key = computed(() => JSON.stringify([chosen.value, range.value, zoom.value]))
@@ -67,14 +67,15 @@ export function useTrend(points: () => readonly Point[], nowMs: () => number) {
     if (zoom.value && rounds > 0) return
     view.value = zoom.value ?? { fromMs: nowMs() - spanMs.value, toMs: nowMs() }
     const isWhole = rounds % WHOLE_EVERY === 0
-    rounds += 1
     const loaded = await Promise.all(
       chosen.value.map((series) => {
         const known = curves.value.find((curve) => curve.series === series)
         return isWhole || !known ? whole(series, signal) : continued(known, signal)
       }),
     )
-    if (asked === key.value) curves.value = loaded
+    if (asked !== key.value) return
+    curves.value = loaded
+    rounds += 1
   }
 
   const polling = usePolling(load, EVERY_MS, () => key.value)

@@ -6,6 +6,8 @@ import type { CommandAction, CommandResult } from '@/api/schema'
 
 /** How long a row keeps telling what an action did. */
 const NOTE_MS = 60_000
+/** A collector that was started on request connects and delivers within this time. */
+const SETTLE_MS = 5_000
 
 export interface ActionNote {
   action: CommandAction
@@ -26,6 +28,8 @@ export const useActionsStore = defineStore('actions', () => {
   /** The command that waits for the user's yes. */
   const asked = shallowRef<{ name: string; action: CommandAction } | null>(null)
   const notes = ref<Record<string, ActionNote>>({})
+  /** Collectors whose command succeeded so lately that they may still find their feet. */
+  const settling = shallowRef<ReadonlySet<string>>(new Set())
 
   function ask(name: string, action: CommandAction): void {
     asked.value = { name, action }
@@ -37,6 +41,12 @@ export const useActionsStore = defineStore('actions', () => {
 
   function isBusy(name: string): boolean {
     return notes.value[name]?.state === 'requested'
+  }
+
+  /** True while what ``name`` does is what somebody just asked for, and so is no incident. */
+  function isExpected(name: string): boolean {
+    const state = notes.value[name]?.state
+    return state === 'requested' || (state === 'done' && settling.value.has(name))
   }
 
   /** Carry the command out and return what happened; failures are a result too. */
@@ -63,6 +73,10 @@ export const useActionsStore = defineStore('actions', () => {
       result = note({ action, state, detail: cause.detail, durationMs, error: cause })
     }
     notes.value[name] = result
+    settling.value = new Set([...settling.value, name])
+    setTimeout(() => {
+      settling.value = new Set([...settling.value].filter((known) => known !== name))
+    }, SETTLE_MS)
     setTimeout(() => {
       if (notes.value[name]?.at !== result.at) return
       notes.value = Object.fromEntries(Object.entries(notes.value).filter(([key]) => key !== name))
@@ -70,7 +84,7 @@ export const useActionsStore = defineStore('actions', () => {
     return result
   }
 
-  return { asked, notes, ask, cancel, isBusy, run }
+  return { asked, notes, ask, cancel, isBusy, isExpected, run }
 })
 
 function note(values: Partial<ActionNote> & Pick<ActionNote, 'action' | 'state'>): ActionNote {

@@ -141,7 +141,10 @@ describe('the score', () => {
 describe('the top of the overview', () => {
   const headline = async (processes: ProcessStatus[], props: object = {}) => {
     const counts = countBySeverity(processes)
-    page = await show(OverviewHeadline, { counts, oldest: null, staleSince: null, isLost: false, ...props })
+    const incidents = incidentsOf(processes)
+    const needy = incidents.length
+    const worst = incidents[0]?.severity ?? null
+    page = await show(OverviewHeadline, { counts, needy, worst, oldest: null, staleSince: null, isLost: false, ...props })
     return page.find('h1').text()
   }
 

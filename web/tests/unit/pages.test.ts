@@ -170,6 +170,20 @@ describe('the overview', () => {
     expect(document.activeElement).toBe(field('filter').element)
   })
 
+  test('does not call it an incident when a collector does what somebody asked for', async () => {
+    await overview()
+    let respond: (response: Response) => void = () => undefined
+    vi.stubGlobal('fetch', () => new Promise<Response>((resolve) => (respond = resolve)))
+    const run = useActionsStore().run('boiler', 'restart')
+    await nextTick()
+    expect(field('incidents').exists()).toBe(false)
+    expect(page.find('[data-testid=collector-row-boiler]').text()).toContain('Restart requested')
+    respond(problem(500, 'internal', 'no')())
+    await run
+    await nextTick()
+    expect(field('incidents').text()).toContain('boiler')
+  })
+
   test('asks before a command is given', async () => {
     await overview()
     await page.find('[data-testid=collector-row-line1] [data-testid=action-stop]').trigger('click')
