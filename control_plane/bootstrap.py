@@ -9,6 +9,7 @@ from pathlib import Path
 from collectors.contract.config import SLUG
 from collectors.history.read import EmbeddedReader, HistoryReader
 from control_plane.clock import Clock, SystemClock
+from control_plane.collector_changes import CollectorChanges
 from control_plane.errors import HomeUnusable
 from control_plane.live.hub import Hub
 from control_plane.monitor import Monitor
@@ -24,6 +25,7 @@ from control_plane.storage.process_history import ProcessHistory
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.event_stream import EventStream
 from control_plane.supervisor.process_manager import ProcessManager
+from control_plane.supervisor.program_changes import ProgramChanges
 
 _KEEP_HISTORY = timedelta(days=30)
 _DIRECTORIES = ("run", "run/heartbeat", "run/lock", "log", "spool", "history", "collectors.d")
@@ -59,6 +61,7 @@ class Console:
     accounts: Accounts
     account_commands: AccountCommands
     process_commands: ProcessCommands
+    collector_changes: CollectorChanges
     applied_migrations: tuple[str, ...]
 
 
@@ -87,6 +90,7 @@ def build_console(
     database = StateDatabase(settings.database_url)
     applied = database.migrate(settings.home / "run")
     client = SupervisorClient(settings.socket_path)
+    manager = ProcessManager(client)
     audit, desired, accounts = AuditTrail(database), DesiredStates(database), Accounts(database)
     return Console(
         settings=settings,
@@ -98,7 +102,15 @@ def build_console(
         accounts=accounts,
         account_commands=AccountCommands(accounts, audit, clock),
         process_commands=ProcessCommands(
-            ProcessManager(client), audit, desired, clock, _is_collector(settings), wake
+            manager, audit, desired, clock, _is_collector(settings), wake
+        ),
+        collector_changes=CollectorChanges(
+            settings.home,
+            client,
+            ProgramChanges(settings.home, client, manager),
+            audit,
+            desired,
+            clock,
         ),
         applied_migrations=tuple(applied),
     )

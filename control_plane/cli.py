@@ -22,10 +22,10 @@ from control_plane.errors import ControlPlaneError, UnknownProcess
 from control_plane.logs.follower import read_after, read_tail
 from control_plane.logs.parser import parse_line
 from control_plane.observer import Observer
-from control_plane.operations import Action
 from control_plane.process_view import judge_collector, view_collector
 from control_plane.settings import Settings, console_language, load_settings
 from control_plane.storage.process_history import ProcessHistory
+from control_plane.supervisor.process_manager import Action
 from control_plane.texts import Text, duration, table, texts_in
 from control_plane.version import VERSION
 
@@ -253,6 +253,23 @@ def check(file: Path) -> None:
             points=sum(len(device.points) for device in config.devices),
         )
     )
+
+
+@cli.command(help=_t("cli.help.apply"))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_context
+def apply(context: click.Context, file: Path) -> None:
+    applied = _console(context).collector_changes.apply(_me(), file)
+    click.echo(_t(f"cli.applied.{applied.outcome}", name=applied.name, revision=applied.revision))
+    sys.exit(1 if applied.outcome == "not_reloaded" else 0)
+
+
+@cli.command(help=_t("cli.help.remove"))
+@click.argument("name")
+@click.pass_context
+def remove(context: click.Context, name: str) -> None:
+    kept = _console(context).collector_changes.remove(_me(), name)
+    click.echo(_t("cli.removed", name=name, kept=kept))
 
 
 @cli.command(help=_t("cli.help.doctor"))

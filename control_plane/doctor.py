@@ -71,7 +71,7 @@ def _collectors(console: Console, known: set[str] | None) -> Iterator[Finding]:
         if file.config is not None:
             yield _ok("collector", name=file.name)
         if known is not None and file.name not in known:
-            yield _finding("warn", "collector_not_loaded", name=file.name)
+            yield _finding("warn", "collector_not_loaded", name=file.name, file=file.path)
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = _FDS_A_PROGRAM * len(files) + _FDS_OF_SUPERVISORD
     enough = limit == resource.RLIM_INFINITY or limit >= needed

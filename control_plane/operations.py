@@ -3,9 +3,8 @@
 The API and the command line come through here alike, so there is one path for each action.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from control_plane.auth.attempts import SignInAttempts
 from control_plane.auth.passwords import hash_password, verify_password
@@ -23,9 +22,12 @@ from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.desired_states import Desired, DesiredStates
 from control_plane.supervisor.event_stream import ForeignCall
-from control_plane.supervisor.process_manager import CommandResult, ProcessManager
-
-Action = Literal["start", "stop", "restart"]
+from control_plane.supervisor.process_manager import (
+    Action,
+    CommandResult,
+    ProcessManager,
+    refused,
+)
 
 
 class ProcessCommands:
@@ -40,6 +42,7 @@ class ProcessCommands:
         is_collector: Callable[[str], bool],
         wake: Callable[[], None] = lambda: None,
     ) -> None:
+        self._manager = manager
         self._actions: dict[str, Callable[[str], CommandResult]] = {
             "start": manager.start,
             "stop": manager.stop,
@@ -78,6 +81,27 @@ class ProcessCommands:
             self._wake()
         self._record(actor, action, name, result.outcome.value, result.detail)
         return result
+
+    def bulk(self, actor: Actor, action: Action, names: Sequence[str]) -> list[CommandResult]:
+        """Do it to many collectors; each has its own result, and one that fails fails alone.
+
+        Raises:
+            NotPermitted, SupervisorUnreachable.
+        """
+        require(actor, Permission.COMMAND)
+        known = [name for name in names if self._is_collector(name)]
+        wanted = Desired.STOP if action == "stop" else Desired.RUN
+        for name in known:
+            self._record(actor, action, name, "requested", "bulk")
+            self._desired.want(name, wanted, actor.name, self._clock.now())
+        try:
+            results = self._manager.bulk(action, known)
+        finally:
+            self._wake()
+        for result in results:
+            self._record(actor, action, result.process, result.outcome.value, result.detail)
+        unknown = [name for name in names if name not in known]
+        return results + [refused(name, action, "unknown") for name in unknown]
 
     def adopt(self, call: ForeignCall) -> None:
         """Take over what somebody asked supervisord for without us, with supervisorctl say.

@@ -43,7 +43,7 @@ def view_collector(
     return ProcessStatus(
         name=seen.file.name,
         display_name=config.display_name if config else "",
-        type=PROTOCOL_TYPES[config.protocol] if config else "unknown",
+        type=PROTOCOL_TYPES.get(seen.file.protocol or "", "unknown"),
         status=info.status if info else ProcessState.UNKNOWN,
         supervisor_state=info.state if info else SupervisorState.UNKNOWN,
         desired="stop" if _is_stopped(seen) else "run",

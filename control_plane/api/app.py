@@ -7,7 +7,7 @@ from control_plane.api.history import history_blueprint
 from control_plane.api.identity import identify
 from control_plane.api.live import register_live_channel, without_compression
 from control_plane.api.panel import panel_blueprint
-from control_plane.api.processes import processes_blueprint
+from control_plane.api.processes import bulk_blueprint, processes_blueprint
 from control_plane.api.session import session_blueprint
 from control_plane.api.system import system_blueprint
 from control_plane.bootstrap import ControlPlane
@@ -50,6 +50,7 @@ def create_app(plane: ControlPlane) -> Flask:
 
     app.register_blueprint(session_blueprint(plane))
     app.register_blueprint(processes_blueprint(plane))
+    app.register_blueprint(bulk_blueprint(plane))
     app.register_blueprint(history_blueprint(plane))
     app.register_blueprint(system_blueprint(plane))
     register_live_channel(app, plane)

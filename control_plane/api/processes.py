@@ -2,15 +2,15 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from collectors.contract.messages import sentence
 from collectors.contract.points import Quality, series_key
 from control_plane.api.errors import language_of_request
-from control_plane.api.identity import actor_with
+from control_plane.api.identity import actor_with, parse_body
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.logs import LogEntry
@@ -18,10 +18,18 @@ from control_plane.domain.process import ProcessStatus
 from control_plane.errors import BadRequest, UnknownProcess
 from control_plane.logs.follower import Cursor, read_after, read_tail
 from control_plane.logs.parser import parse_line
-from control_plane.operations import Action
 from control_plane.storage.collector_files import read_collector_file
+from control_plane.supervisor.process_manager import Action, CommandResult
 
 MAX_LOG_LINES = 2000
+
+MAX_BULK = 2000
+
+
+class BulkCommand(BaseModel):
+    action: Action
+    names: Annotated[list[str], Field(min_length=1, max_length=MAX_BULK)]
+
 
 _STATUS = TypeAdapter(ProcessStatus)
 _ENTRIES = TypeAdapter(list[LogEntry])
@@ -61,11 +69,7 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
     @blueprint.post("/<name>/<any(start, stop, restart):action>")
     def command(name: str, action: Action) -> Response:
         actor = actor_with(Permission.VIEW)
-        result = plane.console.process_commands.command(actor, action, name)
-        body = asdict(result)
-        detail = f"command.{result.detail}"
-        body["detail"] = sentence("control_plane", detail, body, language_of_request())
-        return jsonify(body)
+        return jsonify(_result(plane.console.process_commands.command(actor, action, name)))
 
     @blueprint.get("/<name>/logs")
     def logs(name: str) -> Response:
@@ -87,6 +91,26 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
         return jsonify(points=_points(plane, status_of(name).name))
 
     return blueprint
+
+
+def bulk_blueprint(plane: ControlPlane) -> Blueprint:
+    """The route ``/api/v1/processes:bulk``."""
+    blueprint = Blueprint("bulk", __name__)
+
+    @blueprint.post("/api/v1/processes:bulk")
+    def bulk() -> Response:
+        actor = actor_with(Permission.VIEW)
+        body = parse_body(BulkCommand)
+        results = plane.console.process_commands.bulk(actor, body.action, body.names)
+        return jsonify(results=[_result(result) for result in results])
+
+    return blueprint
+
+
+def _result(result: CommandResult) -> dict[str, object]:
+    body = asdict(result)
+    code = f"command.{result.detail}"
+    return body | {"detail": sentence("control_plane", code, body, language_of_request())}
 
 
 def _points(plane: ControlPlane, name: str) -> list[dict[str, object]]:

@@ -16,12 +16,14 @@ class CollectorFile:
 
     Attributes:
         config: ``None`` when the file is refused; then ``problems`` says why.
+        protocol: As the file says it, also when the file is refused; ``None`` if it does not.
         revision: Hash of its text; ``None`` if it cannot be read.
     """
 
     name: str
     path: Path
     config: AnyCollector | None
+    protocol: str | None
     problems: tuple[ConfigProblem, ...]
     revision: str | None
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from collectors.contract.config import SLUG, AnyCollector, load_collector, revision_of
-from collectors.contract.config_problems import ConfigError, ConfigProblem
+from collectors.contract.config import PROTOCOLS, SLUG, AnyCollector, load_collector, revision_of
+from collectors.contract.config_problems import ConfigError, ConfigProblem, read_toml
 from control_plane.domain.observation import CollectorFile
 
 
@@ -44,15 +44,31 @@ def misnamed(directory: Path) -> list[Path]:
 def read_collector_file(path: Path) -> CollectorFile:
     """Read one file; a broken one comes back with its problems, not as an error."""
     config: AnyCollector | None = None
+    protocol: str | None = None
     problems: tuple[ConfigProblem, ...] = ()
     revision: str | None = None
     try:
         config = load_collector(path)
+        protocol = config.protocol
         revision = revision_of(path)
     except ConfigError as exc:
         problems = exc.problems
+        protocol = _stated_protocol(path)
     except OSError:
         pass  # It vanished between the two reads; the next scan does not list it.
     return CollectorFile(
-        name=path.stem, path=path, config=config, problems=problems, revision=revision
+        name=path.stem,
+        path=path,
+        config=config,
+        protocol=protocol,
+        problems=problems,
+        revision=revision,
     )
+
+
+def _stated_protocol(path: Path) -> str | None:
+    try:
+        stated = read_toml(path).get("protocol")
+    except ConfigError:
+        return None
+    return stated if stated in PROTOCOLS else None

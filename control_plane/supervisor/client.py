@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from supervisor.xmlrpc import Faults
 
@@ -51,6 +51,15 @@ class EventBatch:
     sequence: int
     gap: bool
     events: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reread:
+    """What differs between the program files and what supervisord runs."""
+
+    added: set[str]
+    changed: set[str]
+    removed: set[str]
 
 
 class SupervisorClient:
@@ -125,6 +134,46 @@ class SupervisorClient:
     def stop(self, name: str) -> None:
         """Ask for a stop and return at once."""
         self._call("supervisor.stopProcess", name, False)
+
+    def signal(self, name: str, signal_name: str) -> None:
+        """Send a signal such as ``HUP`` to the program's process."""
+        self._call("supervisor.signalProcess", name, signal_name)
+
+    def send_each(self, method: Literal["start", "stop"], names: Sequence[str]) -> None:
+        """Ask for the start or stop of several programs in one request; refusals are not errors.
+
+        Whether each one follows must be observed. A few at a time: supervisord forks them all in
+        one turn of its loop and answers nobody meanwhile.
+        """
+        calls = [
+            {"methodName": f"supervisor.{method}Process", "params": [name, False]} for name in names
+        ]
+        self._call("system.multicall", calls)
+
+    def reread(self) -> Reread:
+        """Read the program files again; nothing is started or stopped by that.
+
+        Raises:
+            SupervisorFault: a file is refused; what runs is as before.
+        """
+        ((added, changed, removed),) = self._call("supervisor.reloadConfig")
+        return Reread(added=set(added), changed=set(changed), removed=set(removed))
+
+    def add_program(self, name: str) -> None:
+        """Take a program into service that :meth:`reread` found; starts it if it starts by itself.
+
+        Raises:
+            SupervisorFault, UnknownProcess.
+        """
+        self._call("supervisor.addProcessGroup", name)
+
+    def remove_program(self, name: str) -> None:
+        """Take a stopped program out of service.
+
+        Raises:
+            SupervisorFault: it still runs.
+        """
+        self._call("supervisor.removeProcessGroup", name)
 
     def shutdown(self) -> None:
         """Stop everything, then supervisord itself."""

@@ -3,9 +3,10 @@
 import enum
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from control_plane.domain.process import ProcessInfo, ProcessState, SupervisorState
 from control_plane.errors import Busy
@@ -16,9 +17,13 @@ STOP_DEADLINE_S = 15.0
 """stopwaitsecs (10) and the SIGKILL after it."""
 
 _POLL_S = 0.02
+_CHUNK = 5
 _SURVIVES_S = 1.0
 _SETTLE_S = 0.25
 """supervisord loses a SIGTERM that it sends within milliseconds of the fork."""
+
+
+Action = Literal["start", "stop", "restart"]
 
 
 class Outcome(enum.StrEnum):
@@ -90,6 +95,66 @@ class ProcessManager:
             after = self._start_and_wait(name)
             return self._started("restart", began, before, after)
 
+    def bulk(self, action: Action, names: Sequence[str]) -> list[CommandResult]:
+        """Do ``action`` to many programs, a few at a time, and say for each what was seen.
+
+        One that is busy or unknown fails alone.
+
+        Raises:
+            SupervisorUnreachable.
+        """
+        began, before = self._monotonic(), self._client.processes()
+        results = {name: refused(name, action, "unknown") for name in names if name not in before}
+        with ExitStack() as stack:
+            taken: list[str] = []
+            for name in dict.fromkeys(names):
+                if name in results:
+                    continue
+                try:
+                    stack.enter_context(self._exclusively(name))
+                except Busy:
+                    results[name] = refused(name, action, "busy")
+                else:
+                    taken.append(name)
+            if action in ("stop", "restart"):
+                self._send_in_chunks("stop", taken, _is_down, STOP_DEADLINE_S)
+            after = self._client.processes()
+            if action in ("start", "restart"):
+                down = [name for name in taken if after[name].pid is None]
+                after = self._send_in_chunks(
+                    "start", down, _has_process_or_gave_up, START_DEADLINE_S
+                )
+        for name in taken:
+            results[name] = self._judge(action, began, before[name], after[name])
+        return [results[name] for name in dict.fromkeys(names)]
+
+    def _send_in_chunks(
+        self,
+        method: Literal["start", "stop"],
+        names: Sequence[str],
+        arrived: Callable[[ProcessInfo], bool],
+        deadline_s: float,
+    ) -> dict[str, ProcessInfo]:
+        for at in range(0, len(names), _CHUNK):
+            self._client.send_each(method, names[at : at + _CHUNK])
+        deadline = self._monotonic() + deadline_s
+        while True:
+            infos = self._client.processes()
+            waiting = any(name in infos and not arrived(infos[name]) for name in names)
+            if not waiting or self._monotonic() > deadline:
+                return infos
+            time.sleep(_POLL_S)
+
+    def _judge(
+        self, action: Action, began: float, before: ProcessInfo, after: ProcessInfo
+    ) -> CommandResult:
+        if action == "stop":
+            outcome, detail = _stop_outcome(before, after)
+            return self._result(action, began, before, after, outcome, detail)
+        if action == "start" and before.pid is not None and before.pid == after.pid:
+            return self._result(action, began, before, after, Outcome.DONE, "already_running")
+        return self._started(action, began, before, after)
+
     @contextmanager
     def _exclusively(self, name: str) -> Iterator[None]:
         with self._busy_lock:
@@ -117,11 +182,7 @@ class ProcessManager:
             self._wait(name, _older_than(_SETTLE_S, self._monotonic), _SETTLE_S * 2)
         if before.state is not SupervisorState.STOPPING:
             self._client.stop(name)
-        return self._wait(
-            name,
-            lambda i: i.pid is None and i.state is not SupervisorState.BACKOFF,
-            STOP_DEADLINE_S,
-        )
+        return self._wait(name, _is_down, STOP_DEADLINE_S)
 
     def _wait(
         self, name: str, arrived: Callable[[ProcessInfo], bool], deadline_s: float
@@ -160,6 +221,23 @@ class ProcessManager:
             pid_before=before.pid,
             pid_after=after.pid,
         )
+
+
+def refused(process: str, action: Action, detail: str) -> CommandResult:
+    """Return the result of a command that was not even sent."""
+    return CommandResult(
+        process=process,
+        action=action,
+        outcome=Outcome.FAILED,
+        detail=detail,
+        duration_ms=0.0,
+        pid_before=None,
+        pid_after=None,
+    )
+
+
+def _is_down(info: ProcessInfo) -> bool:
+    return info.pid is None and info.state is not SupervisorState.BACKOFF
 
 
 def _has_process_or_gave_up(info: ProcessInfo) -> bool:

@@ -237,3 +237,25 @@ def test_scheduled_jobs_are_listed_with_their_next_run(
     }  # fmt: skip
     assert all(job["next_run_at"].endswith("Z") for job in system["scheduler"])
     assert 0 < system["host"]["disk_percent"] <= 100
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"action": "kill", "names": ["line1"]}, {"action": "stop", "names": []}]
+)
+def test_a_bulk_command_that_makes_no_sense_is_refused(
+    client: FlaskClient, plane: ControlPlane, body: dict[str, object]
+) -> None:
+    operator = bearer(plane, Role.OPERATOR)
+    answer = client.post("/api/v1/processes:bulk", json=body, headers=operator)
+    assert (answer.status_code, answer.json["code"]) == (400, "bad_request")
+
+
+def test_a_bulk_command_needs_the_role_and_supervisord(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    body = {"action": "stop", "names": ["line1"]}
+    viewer = client.post("/api/v1/processes:bulk", json=body, headers=bearer(plane, Role.VIEWER))
+    assert viewer.json["code"] == "not_permitted"
+    operator = bearer(plane, Role.OPERATOR)
+    answer = client.post("/api/v1/processes:bulk", json=body, headers=operator)
+    assert answer.json["code"] == "supervisor_unreachable"

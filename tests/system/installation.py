@@ -101,12 +101,16 @@ class Installation:
         self.runner = None
         return code
 
-    def request(self, path: str, method: str = "GET", **headers: str) -> Any:
+    def request(self, path: str, method: str = "GET", body: object = None) -> Any:
         """Return the JSON answer of the API, a problem document too."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             method=method,
-            headers={"Authorization": f"Bearer {self.token}", **headers},
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {self.token}",
+                "Content-Type": "application/json",
+            },
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:

@@ -88,7 +88,7 @@ def test_a_restart_on_request_is_not_counted_as_one_that_nobody_asked_for(
     demo: Installation,
 ) -> None:
     before = demo.wait_until("demo-opcua", is_delivering, "delivers")
-    result = demo.request("/api/v1/processes/demo-opcua/restart", method="POST")
+    result = demo.request("/api/v1/processes/demo-opcua/restart", "POST")
     assert (result["outcome"], result["pid_before"]) == ("done", before["pid"])
     after = demo.wait_until("demo-opcua", lambda s: s["pid"] == result["pid_after"], "is new")
     assert after["restart_count"] == before["restart_count"]
@@ -100,9 +100,23 @@ def test_a_stop_is_no_fault_and_a_start_ends_it(demo: Installation) -> None:
     status = demo.wait_until("demo-mitsubishi", lambda s: s["desired"] == "stop", "is stopped")
     assert (status["status"], status["pid"], status["health_score"]) == ("STOPPED", None, None)
     assert status["health"]["status"] == "stopped"
-    started = demo.request("/api/v1/processes/demo-mitsubishi/start", method="POST")
+    started = demo.request("/api/v1/processes/demo-mitsubishi/start", "POST")
     assert started["outcome"] == "done"
     demo.wait_until("demo-mitsubishi", is_delivering, "delivers again")
+
+
+def test_a_bulk_restart_answers_for_each(demo: Installation) -> None:
+    before = {name: demo.wait_until(name, is_delivering, "delivers")["pid"] for name in NAMES}
+    answer = demo.request(
+        "/api/v1/processes:bulk", "POST", {"action": "restart", "names": [*NAMES, "historian"]}
+    )
+    results = {result["process"]: result for result in answer["results"]}
+    for name in NAMES:
+        assert (results[name]["outcome"], results[name]["pid_before"]) == ("done", before[name])
+        assert results[name]["pid_after"] not in (None, before[name])
+    assert results["historian"]["outcome"] == "failed"
+    for name in NAMES:
+        demo.wait_until(name, is_delivering, "delivers again")
 
 
 def test_supervisorctl_works_on_the_same_supervisord(demo: Installation) -> None:
@@ -160,7 +174,7 @@ def test_the_command_line_answers(demo: Installation) -> None:
 
 def test_our_own_services_are_not_commanded_as_collectors(demo: Installation) -> None:
     for name in ("control-plane", "historian", "sim-modbus", "nobody"):
-        answer = demo.request(f"/api/v1/processes/{name}/stop", method="POST")
+        answer = demo.request(f"/api/v1/processes/{name}/stop", "POST")
         assert answer["status"] == 404
 
 
@@ -302,3 +316,37 @@ def test_a_stop_with_supervisorctl_is_adopted_and_outlives_a_restart_of_everythi
     assert installation.stop() == 0
     installation.start()
     installation.wait_until("demo-modbus", is_delivering, "starts by itself again")
+
+
+def test_one_collector_is_added_changed_and_removed_and_no_other_is_touched(
+    make_installation: Callable[..., Installation], tmp_path: Path
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+    before = {
+        name: installation.wait_until(name, is_delivering, "delivers")["pid"] for name in NAMES
+    }
+    text = (installation.home / "collectors.d" / "demo-modbus.toml").read_text()
+    file = tmp_path / "anything.toml"
+    file.write_text(text.replace('"demo-modbus"', '"press2"'))
+    added = installation.run("apply", str(file))
+    assert (added.returncode, added.stdout) == (0, "press2: added and started.\n"), added.stderr
+    first = installation.wait_until("press2", is_delivering, "delivers")
+    file.write_text(file.read_text().replace("interval_s = 0.5", "interval_s = 0.25"))
+    reloaded = installation.run("apply", str(file))
+    assert "without a restart" in reloaded.stdout, reloaded.stderr
+    second = installation.wait_until(
+        "press2", lambda s: s["shortest_interval_s"] == 0.25, "reads faster"
+    )
+    assert second["pid"] == first["pid"]
+    assert second["config_revision"] != first["config_revision"]
+    file.write_text(file.read_text().replace("unit_id", "unit_idd"))
+    refused = installation.run("apply", str(file))
+    assert (refused.returncode, "devices[0].unit_idd" in refused.stderr) == (1, True)
+    assert installation.process("press2")["config_revision"] == second["config_revision"]
+    removed = installation.run("remove", "press2")
+    assert removed.returncode == 0, removed.stderr
+    wait_for(lambda: installation.process("press2").get("status") == 404, "it is gone")
+    assert list((installation.home / "collectors.d").glob("press2.toml.removed-*"))
+    assert {name: installation.process(name)["pid"] for name in NAMES} == before
+    assert installation.stop() == 0

@@ -22,10 +22,11 @@ from control_plane.supervisor.process_manager import Outcome, ProcessManager
 
 pytestmark = pytest.mark.supervisord
 
+QUITTER = {"quitter": "/bin/sh -c 'exit 3'"}
 PROGRAMS = {
     "one": "/bin/sleep 1000",
     "two": "/bin/sleep 1000",
-    "quitter": "/bin/sh -c 'exit 3'",
+    **QUITTER,
     "writer": r"/bin/sh -c 'printf \"\\033[31m\\377\\n\"; exec sleep 1000'",
 }
 
@@ -106,6 +107,22 @@ def test_one_process_takes_one_command_at_a_time(running: BareSupervisord) -> No
     for thread in threads:
         thread.join()
     assert sorted(map(str, answers)) == ["busy", "busy", "busy", "done"]
+
+
+def test_many_programs_take_one_command_and_each_tells_its_own_outcome() -> None:
+    names = [f"p{n:02}" for n in range(23)]
+    with bare_supervisord({**dict.fromkeys(names, "/bin/sleep 1000"), **QUITTER}) as running:
+        manager = ProcessManager(running.client())
+        stopped = manager.bulk("stop", [*names, "nobody"])
+        assert [r.process for r in stopped] == [*names, "nobody"]
+        assert {r.outcome for r in stopped[:-1]} == {Outcome.DONE}
+        assert (stopped[-1].outcome, stopped[-1].detail) == (Outcome.FAILED, "unknown")
+        started = {r.process: r for r in manager.bulk("start", [*names, "quitter"])}
+        assert {started[name].detail for name in names} == {"new_process"}
+        assert {r.detail for r in manager.bulk("start", names)} == {"already_running"}
+        pids = {name: started[name].pid_after for name in names}
+        restarted = {r.process: r for r in manager.bulk("restart", names)}
+        assert all(restarted[name].pid_after not in (None, pids[name]) for name in names)
 
 
 def test_a_death_arrives_with_its_signal_and_the_next_process_follows(

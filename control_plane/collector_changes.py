@@ -1,0 +1,119 @@
+"""Puts collector files into service and out of it, one collector at a time."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from collectors.contract.config import parse_collector, revision_of
+from collectors.contract.config_problems import read_toml
+from control_plane.auth.permissions import Actor, Permission, require
+from control_plane.clock import Clock
+from control_plane.domain.audit import AuditEvent
+from control_plane.errors import UnknownProcess
+from control_plane.storage.audit import AuditTrail
+from control_plane.storage.desired_states import Desired, DesiredStates
+from control_plane.supervisor.client import SupervisorClient
+from control_plane.supervisor.program_changes import Change, ProgramChanges
+from control_plane.supervisor.program_files import check_program_name, write_atomically
+from control_plane.telemetry.heartbeats import latest_heartbeat
+
+_RELOAD_DEADLINE_S = 5.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What came of it; ``outcome`` is a code of the catalogue (``cli.applied.OUTCOME``)."""
+
+    name: str
+    outcome: str
+    revision: str
+
+
+class CollectorChanges:
+    """Changes collectors of a running installation on behalf of somebody."""
+
+    def __init__(
+        self,
+        home: Path,
+        client: SupervisorClient,
+        programs: ProgramChanges,
+        audit: AuditTrail,
+        desired: DesiredStates,
+        clock: Clock,
+    ) -> None:
+        self._home = home
+        self._client = client
+        self._programs = programs
+        self._audit = audit
+        self._desired = desired
+        self._clock = clock
+
+    def apply(self, actor: Actor, file: Path) -> Applied:
+        """Validate ``file``, copy it to ``collectors.d`` and put that collector into service.
+
+        A collector that runs takes the new text over without a restart.
+
+        Raises:
+            NotPermitted, ConfigError, InvalidProgramFile, Busy, SupervisorUnreachable.
+        """
+        require(actor, Permission.ADMINISTER)
+        config = parse_collector(read_toml(file), file=str(file))
+        name = check_program_name(config.name, "collector")
+        target = self._file(name)
+        if file.resolve() != target.resolve():
+            write_atomically(target, file.read_text(encoding="utf-8"))
+        revision = revision_of(target)
+        self._record(actor, "collector.apply", name, f"revision {revision}")
+        change = self._programs.apply(name)
+        if change is Change.NONE:
+            outcome = self._reload(name, revision)
+        else:
+            self._desired.want(name, Desired.RUN, actor.name, self._clock.now())
+            outcome = change.value
+        return Applied(name=name, outcome=outcome, revision=revision)
+
+    def remove(self, actor: Actor, name: str) -> Path:
+        """Stop the collector, forget its program, and return where its file is kept.
+
+        Raises:
+            NotPermitted, UnknownProcess, Busy, SupervisorUnreachable.
+        """
+        require(actor, Permission.ADMINISTER)
+        target = self._file(check_program_name(name, "collector"))
+        if not target.is_file():
+            raise UnknownProcess(name=name)
+        self._record(actor, "collector.remove", name)
+        self._programs.remove(name)
+        kept = target.with_name(f"{name}.toml.removed-{self._clock.now():%Y%m%dT%H%M%SZ}")
+        target.rename(kept)
+        return kept
+
+    def _reload(self, name: str, revision: str) -> str:
+        """Tell the running collector to read its file; its heartbeat proves that it did."""
+        pid = self._client.process(name).pid
+        if pid is None:
+            return "stopped"
+        self._client.signal(name, "HUP")
+        deadline = self._clock.monotonic() + _RELOAD_DEADLINE_S
+        while self._clock.monotonic() < deadline:
+            seen = latest_heartbeat(self._home, name, pid)
+            if seen is not None and seen.beat.config_revision == revision:
+                return "reloaded"
+            time.sleep(_POLL_S)
+        return "not_reloaded"
+
+    def _file(self, name: str) -> Path:
+        return self._home / "collectors.d" / f"{name}.toml"
+
+    def _record(self, actor: Actor, action: str, name: str, detail: str = "") -> None:
+        event = AuditEvent(
+            at=self._clock.now(),
+            actor=actor.name,
+            origin=actor.origin,
+            action=action,
+            target=name,
+            outcome="requested",
+            detail=detail,
+        )
+        self._audit.record(event)
