@@ -1,6 +1,7 @@
 """The composition root: builds every part once, starts them in order, stops them in reverse."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,13 +15,14 @@ from control_plane.errors import HomeUnusable
 from control_plane.live.hub import Hub
 from control_plane.monitor import Monitor
 from control_plane.observer import Observer
-from control_plane.operations import AccountCommands, ProcessCommands
+from control_plane.operations import AccountCommands, CommandMemory, ProcessCommands
 from control_plane.scheduler import Job, Scheduler
 from control_plane.settings import Settings
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
+from control_plane.storage.pending_commands import PendingCommands
 from control_plane.storage.process_history import ProcessHistory
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.event_stream import EventStream
@@ -90,8 +92,9 @@ def build_console(
     database = StateDatabase(settings.database_url)
     applied = database.migrate(settings.home / "run")
     client = SupervisorClient(settings.socket_path)
-    manager = ProcessManager(client)
+    manager = ProcessManager(client, settings.home / "run" / "lock")
     audit, desired, accounts = AuditTrail(database), DesiredStates(database), Accounts(database)
+    memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
     return Console(
         settings=settings,
         clock=clock,
@@ -101,9 +104,7 @@ def build_console(
         desired=desired,
         accounts=accounts,
         account_commands=AccountCommands(accounts, audit, clock),
-        process_commands=ProcessCommands(
-            manager, audit, desired, clock, _is_collector(settings), wake
-        ),
+        process_commands=ProcessCommands(manager, memory, clock, _is_collector(settings), wake),
         collector_changes=CollectorChanges(
             settings.home,
             client,
@@ -140,6 +141,14 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         events = EventStream(settings.socket_path, monitor.wake, console.process_commands.adopt)
         events.start()
         stack.callback(events.stop)
+        if interrupted := console.process_commands.interrupted():
+            # Not waited for: a process may take its time to stop, and people want to see that.
+            threading.Thread(
+                target=console.process_commands.finish,
+                args=(interrupted,),
+                name="interrupted-commands",
+                daemon=True,
+            ).start()
         scheduler.start()
         stack.callback(scheduler.stop)
         stack.callback(hub.close)

@@ -3,6 +3,7 @@
 The API and the command line come through here alike, so there is one path for each action.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from control_plane.clock import Clock
 from control_plane.domain.audit import AuditEvent
 from control_plane.errors import (
     BadCredentials,
+    Busy,
     ControlPlaneError,
     NotPermitted,
     UnknownProcess,
@@ -21,13 +23,26 @@ from control_plane.errors import (
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.desired_states import Desired, DesiredStates
+from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.supervisor.event_stream import ForeignCall
 from control_plane.supervisor.process_manager import (
     Action,
     CommandResult,
+    OnBegin,
     ProcessManager,
     refused,
 )
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandMemory:
+    """What is kept of commands: who gave them, what is wanted now, and which have not ended."""
+
+    audit: AuditTrail
+    desired: DesiredStates
+    pending: PendingCommands
 
 
 class ProcessCommands:
@@ -36,20 +51,20 @@ class ProcessCommands:
     def __init__(
         self,
         manager: ProcessManager,
-        audit: AuditTrail,
-        desired: DesiredStates,
+        memory: CommandMemory,
         clock: Clock,
         is_collector: Callable[[str], bool],
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._manager = manager
-        self._actions: dict[str, Callable[[str], CommandResult]] = {
+        self._actions: dict[str, Callable[[str, OnBegin], CommandResult]] = {
             "start": manager.start,
             "stop": manager.stop,
             "restart": manager.restart,
         }
-        self._audit = audit
-        self._desired = desired
+        self._audit = memory.audit
+        self._desired = memory.desired
+        self._pending = memory.pending
         self._clock = clock
         self._is_collector = is_collector
         self._wake = wake
@@ -68,17 +83,57 @@ class ProcessCommands:
         # Our own services are not for this path: a stopped control plane cannot start itself.
         if not self._is_collector(name):
             raise UnknownProcess(name=name)
-        # Written first: the monitor asks it whether the new process was wanted.
-        self._record(actor, action, name, "requested")
+        return self._do(actor, action, name)
+
+    def interrupted(self) -> list[Pending]:
+        """Return the commands that a control plane began and died over."""
+        return self._pending.all()
+
+    def finish(self, commands: Sequence[Pending]) -> None:
+        """End interrupted commands: a restart between its stop and its start, say.
+
+        Each is sent again only as far as its effect is not there yet.
+        """
+        for command in commands:
+            actor = Actor(name=command.actor, role=Role.OPERATOR, origin=command.origin)
+            if command.action not in self._actions or not self._is_collector(command.process):
+                self._pending.end(command.process)
+                continue
+            # The stop of a restart has been sent: what is left of it is a start.
+            action: Action = "stop" if command.action == "stop" else "start"
+            log.warning(
+                "command was interrupted and is ended now",
+                extra={"collector": command.process, "action": command.action},
+            )
+            try:
+                self._do(actor, action, command.process)
+            except ControlPlaneError as exc:
+                log.error(
+                    "interrupted command cannot be ended",
+                    extra={"collector": command.process, "reason": str(exc)},
+                )
+
+    def _begin(self, actor: Actor, action: Action, name: str, detail: str = "") -> None:
+        # Written first: the monitor asks it whether the new process was wanted, and after a crash
+        # of ours it tells what was under way.
+        self._record(actor, action, name, "requested", detail)
+        now = self._clock.now()
         wanted = Desired.STOP if action == "stop" else Desired.RUN
-        self._desired.want(name, wanted, actor.name, self._clock.now())
+        self._desired.want(name, wanted, actor.name, now)
+        pending = Pending(process=name, action=action, actor=actor.name, origin=actor.origin)
+        self._pending.begin(pending, now)
+
+    def _do(self, actor: Actor, action: Action, name: str) -> CommandResult:
         try:
-            result = self._actions[action](name)
+            result = self._actions[action](name, lambda name: self._begin(actor, action, name))
         except ControlPlaneError as exc:
             self._record(actor, action, name, "failed", exc.code)
+            if not isinstance(exc, Busy):
+                self._pending.end(name)
             raise
         finally:
             self._wake()
+        self._pending.end(name)
         self._record(actor, action, name, result.outcome.value, result.detail)
         return result
 
@@ -90,15 +145,15 @@ class ProcessCommands:
         """
         require(actor, Permission.COMMAND)
         known = [name for name in names if self._is_collector(name)]
-        wanted = Desired.STOP if action == "stop" else Desired.RUN
-        for name in known:
-            self._record(actor, action, name, "requested", "bulk")
-            self._desired.want(name, wanted, actor.name, self._clock.now())
         try:
-            results = self._manager.bulk(action, known)
+            results = self._manager.bulk(
+                action, known, lambda name: self._begin(actor, action, name, "bulk")
+            )
         finally:
             self._wake()
         for result in results:
+            if result.detail != "busy":
+                self._pending.end(result.process)
             self._record(actor, action, result.process, result.outcome.value, result.detail)
         unknown = [name for name in names if name not in known]
         return results + [refused(name, action, "unknown") for name in unknown]

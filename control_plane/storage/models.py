@@ -101,6 +101,17 @@ class DesiredState(_Table):
         table_name = "desired_states"
 
 
+class PendingCommand(_Table):
+    process = peewee.CharField(max_length=64, primary_key=True)
+    action = peewee.CharField(max_length=16)
+    actor = peewee.CharField(max_length=80)
+    origin = peewee.CharField(max_length=80)
+    at_ms = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "pending_commands"
+
+
 class HealthRecord(_Table):
     id = peewee.AutoField()
     process = peewee.CharField(max_length=64)
@@ -123,5 +134,6 @@ TABLES = (
     Restart,
     Incarnation,
     DesiredState,
+    PendingCommand,
     HealthRecord,
 )

@@ -1,11 +1,12 @@
 """Starts, stops and restarts programs, and says what was seen rather than what was asked."""
 
 import enum
-import threading
+import fcntl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from control_plane.domain.process import ProcessInfo, ProcessState, SupervisorState
@@ -48,24 +49,34 @@ class CommandResult:
     pid_after: int | None
 
 
+OnBegin = Callable[[str], None]
+"""Called with the program's name when its command is about to be sent and no other is under way."""
+
+
+def _nothing(_name: str) -> None:
+    pass
+
+
 class ProcessManager:
-    """Commands for single programs, one at a time for each."""
+    """Commands for programs, one at a time for each program."""
 
     def __init__(
-        self, client: SupervisorClient, monotonic: Callable[[], float] = time.monotonic
+        self,
+        client: SupervisorClient,
+        lock_directory: Path,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
+        self._locks = lock_directory
         self._monotonic = monotonic
-        self._busy: set[str] = set()
-        self._busy_lock = threading.Lock()
 
-    def start(self, name: str) -> CommandResult:
+    def start(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
         """Start ``name`` and wait until its process exists.
 
         Raises:
             Busy, UnknownProcess, SupervisorUnreachable, SupervisorFault.
         """
-        with self._exclusively(name):
+        with self._exclusively(name, on_begin):
             began, before = self._monotonic(), self._client.process(name)
             if before.state in (SupervisorState.RUNNING, SupervisorState.STARTING):
                 return self._result("start", began, before, before, Outcome.DONE, "already_running")
@@ -75,17 +86,17 @@ class ProcessManager:
             after = self._start_and_wait(name)
             return self._started("start", began, before, after)
 
-    def stop(self, name: str) -> CommandResult:
+    def stop(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
         """Stop ``name`` and wait until its process is gone; raises as :meth:`start` does."""
-        with self._exclusively(name):
+        with self._exclusively(name, on_begin):
             began, before = self._monotonic(), self._client.process(name)
             after = self._stop_and_wait(name, before)
             outcome, detail = _stop_outcome(before, after)
             return self._result("stop", began, before, after, outcome, detail)
 
-    def restart(self, name: str) -> CommandResult:
+    def restart(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
         """Stop ``name`` if it runs, start it and wait for the new process; raises as above."""
-        with self._exclusively(name):
+        with self._exclusively(name, on_begin):
             began, before = self._monotonic(), self._client.process(name)
             stopped = self._stop_and_wait(name, before)
             if _stop_outcome(before, stopped)[0] is not Outcome.DONE:
@@ -95,7 +106,9 @@ class ProcessManager:
             after = self._start_and_wait(name)
             return self._started("restart", began, before, after)
 
-    def bulk(self, action: Action, names: Sequence[str]) -> list[CommandResult]:
+    def bulk(
+        self, action: Action, names: Sequence[str], on_begin: OnBegin = _nothing
+    ) -> list[CommandResult]:
         """Do ``action`` to many programs, a few at a time, and say for each what was seen.
 
         One that is busy or unknown fails alone.
@@ -111,7 +124,7 @@ class ProcessManager:
                 if name in results:
                     continue
                 try:
-                    stack.enter_context(self._exclusively(name))
+                    stack.enter_context(self._exclusively(name, on_begin))
                 except Busy:
                     results[name] = refused(name, action, "busy")
                 else:
@@ -156,16 +169,16 @@ class ProcessManager:
         return self._started(action, began, before, after)
 
     @contextmanager
-    def _exclusively(self, name: str) -> Iterator[None]:
-        with self._busy_lock:
-            if name in self._busy:
-                raise Busy(name=name)
-            self._busy.add(name)
-        try:
+    def _exclusively(self, name: str, on_begin: OnBegin) -> Iterator[None]:
+        # A file lock, because the panel and the command line are different processes.
+        self._locks.mkdir(parents=True, exist_ok=True)
+        with (self._locks / f"{name}.command.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy(name=name) from None
+            on_begin(name)
             yield
-        finally:
-            with self._busy_lock:
-                self._busy.discard(name)
 
     def _start_and_wait(self, name: str) -> ProcessInfo:
         # A start during STOPPING would answer True and start nothing.

@@ -13,7 +13,7 @@ from control_plane.storage.database import StateDatabase
 from control_plane.storage.models import TABLES, HealthRecord
 from control_plane.storage.process_history import ProcessHistory
 
-MIGRATIONS = ["0001_initial", "0002_desired_state"]
+MIGRATIONS = ["0001_initial", "0002_desired_state", "0003_pending_commands"]
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 

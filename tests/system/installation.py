@@ -122,15 +122,25 @@ class Installation:
         return self.request(f"/api/v1/processes/{name}")
 
     def wait_until(
-        self, name: str, condition: Callable[[dict[str, Any]], object], what: str
+        self,
+        name: str,
+        condition: Callable[[dict[str, Any]], object],
+        what: str,
+        deadline_s: float = 20.0,
     ) -> dict[str, Any]:
-        """Poll the API until the collector's status fulfils ``condition``; return that status."""
+        """Poll the API until the collector's status fulfils ``condition``; return that status.
+
+        An API that does not answer just now is asked again.
+        """
 
         def look() -> dict[str, Any] | None:
-            status = self.process(name)
-            return status if condition(status) else None
+            try:
+                status = self.process(name)
+            except OSError:
+                return None
+            return status if "status" in status and condition(status) else None
 
-        return wait_for(look, f"{name} {what}", 20.0)
+        return wait_for(look, f"{name} {what}", deadline_s)
 
     def processes_left(self) -> list[psutil.Process]:
         """Return processes whose command line names this home."""

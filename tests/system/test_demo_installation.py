@@ -1,5 +1,6 @@
 """What a newcomer sees after `make run`, and what an operator does to it."""
 
+import contextlib
 import getpass
 import itertools
 import json
@@ -8,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +209,34 @@ def test_the_collector_goes_on_while_the_control_plane_is_dead(demo: Installatio
     demo.wait_until(
         "demo-opcua", lambda s: s["samples_total"] > before["samples_total"], "went on reading"
     )
+
+
+def test_a_restart_that_our_own_crash_interrupts_is_ended_afterwards(
+    make_installation: Callable[..., Installation],
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+    before = installation.wait_until("demo-modbus", is_delivering, "delivers")
+    services = {s["name"]: s for s in installation.request("/api/v1/system")["services"]}
+    # A frozen process takes supervisord's full patience to stop: time enough to crash meanwhile.
+    os.kill(before["pid"], signal.SIGSTOP)
+
+    def restart() -> None:
+        with contextlib.suppress(OSError):
+            installation.request("/api/v1/processes/demo-modbus/restart", "POST")
+
+    request = threading.Thread(target=restart)
+    request.start()
+    installation.wait_until("demo-modbus", lambda s: s["status"] == "STOPPING", "is stopping")
+    os.kill(services["control-plane"]["pid"], signal.SIGKILL)
+    request.join()
+    installation.wait_until(
+        "demo-modbus",
+        lambda s: is_delivering(s) and s["pid"] != before["pid"],
+        "is a new process",
+        deadline_s=40,
+    )
+    assert installation.stop() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -75,7 +75,7 @@ def events_until(
 
 
 def test_commands_tell_what_was_seen_with_and_without_the_plugin(either: BareSupervisord) -> None:
-    manager = ProcessManager(either.client())
+    manager = ProcessManager(either.client(), either.home)
     stopped = manager.stop("one")
     assert (stopped.outcome, stopped.detail, stopped.pid_after) == (Outcome.DONE, "stopped", None)
     assert manager.stop("one").detail == "already_stopped"
@@ -92,7 +92,7 @@ def test_commands_tell_what_was_seen_with_and_without_the_plugin(either: BareSup
 
 
 def test_one_process_takes_one_command_at_a_time(running: BareSupervisord) -> None:
-    manager = ProcessManager(running.client())
+    manager = ProcessManager(running.client(), running.home)
     answers: list[object] = []
 
     def restart() -> None:
@@ -112,7 +112,7 @@ def test_one_process_takes_one_command_at_a_time(running: BareSupervisord) -> No
 def test_many_programs_take_one_command_and_each_tells_its_own_outcome() -> None:
     names = [f"p{n:02}" for n in range(23)]
     with bare_supervisord({**dict.fromkeys(names, "/bin/sleep 1000"), **QUITTER}) as running:
-        manager = ProcessManager(running.client())
+        manager = ProcessManager(running.client(), running.home)
         stopped = manager.bulk("stop", [*names, "nobody"])
         assert [r.process for r in stopped] == [*names, "nobody"]
         assert {r.outcome for r in stopped[:-1]} == {Outcome.DONE}
