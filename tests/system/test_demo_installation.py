@@ -5,6 +5,7 @@ import getpass
 import itertools
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -211,6 +212,50 @@ def test_the_collector_goes_on_while_the_control_plane_is_dead(demo: Installatio
     )
 
 
+def test_twenty_people_at_one_collector_all_hear_the_truth(
+    make_installation: Callable[..., Installation],
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+    installation.wait_until("demo-modbus", is_delivering, "delivers")
+    answers: list[dict[str, object]] = []
+    until = time.monotonic() + 8
+
+    def hammer(seed: int) -> None:
+        choose = random.Random(seed)
+        while time.monotonic() < until:
+            action = choose.choice(("start", "stop", "restart"))
+            answers.append(installation.request(f"/api/v1/processes/demo-modbus/{action}", "POST"))
+
+    people = [threading.Thread(target=hammer, args=(seed,)) for seed in range(20)]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    accepted = [a for a in answers if "outcome" in a]
+    refused = [a for a in answers if "outcome" not in a]
+    assert {a["code"] for a in refused} == {"busy"}
+    assert len(accepted) >= 5
+    for answer in accepted:
+        assert answer["outcome"] == "done", answer
+        if answer["action"] == "stop":
+            assert answer["pid_after"] is None
+        else:
+            assert answer["pid_after"] is not None
+        if answer["action"] == "restart":
+            assert answer["pid_before"] != answer["pid_after"]
+    with contextlib.closing(sqlite3.connect(installation.home / "state.db")) as db:
+        query = "SELECT action FROM audit WHERE outcome = 'done' ORDER BY id DESC LIMIT 1"
+        (last,) = db.execute(query).fetchone()
+    wanted = "STOPPED" if last == "process.stop" else "RUNNING"
+    final = installation.wait_until(
+        "demo-modbus", lambda s: s["status"] in ("STOPPED", "RUNNING"), "has settled"
+    )
+    assert final["status"] == wanted
+    assert final["restart_count"] == 0
+    assert installation.stop() == 0
+
+
 def test_a_restart_that_our_own_crash_interrupts_is_ended_afterwards(
     make_installation: Callable[..., Installation],
 ) -> None:
@@ -327,11 +372,9 @@ def test_a_stop_with_supervisorctl_is_adopted_and_outlives_a_restart_of_everythi
     installation.wait_until("demo-modbus", lambda s: s["desired"] == "stop", "is stopped")
 
     def audited() -> list[tuple[str, str, str]]:
-        with sqlite3.connect(installation.home / "state.db") as db:
+        with contextlib.closing(sqlite3.connect(installation.home / "state.db")) as db:
             query = "SELECT actor, action, detail FROM audit WHERE target = 'demo-modbus'"
-            rows = db.execute(query).fetchall()
-        db.close()
-        return rows
+            return db.execute(query).fetchall()
 
     ((actor, action, detail),) = wait_for(audited, "the audit entry")
     assert actor == f"uid:{getpass.getuser()}"

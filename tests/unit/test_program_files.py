@@ -51,7 +51,7 @@ def test_programs_that_are_gone_are_removed_and_foreign_files_kept(tmp_path: Pat
     }  # fmt: skip
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_no_name_can_add_anything_to_the_configuration(name: str) -> None:
     try:
