@@ -171,9 +171,20 @@ describe('the incidents', () => {
       incidents: incidentsOf(processes),
       mayOperate: true,
       isStale: false,
+      isHeld: false,
       ...props,
     })
   }
+
+  test('push nothing aside while somebody aims at what is below', async () => {
+    await strip([])
+    await page?.setProps({ isHeld: true })
+    await page?.setProps({ incidents: incidentsOf([crashed('line1')]) })
+    expect(find('incidents')?.exists()).toBe(false)
+    expect(page?.find('[aria-live]').text()).toContain('line1')
+    await page?.setProps({ isHeld: false })
+    expect(find('incidents')?.text()).toContain('line1')
+  })
 
   test('say which, since when, why and what to do', async () => {
     await strip([silent('line1')])

@@ -184,6 +184,25 @@ describe('the overview', () => {
     expect(field('incidents').text()).toContain('boiler')
   })
 
+  test('keeps rows in place while a pointer moves on them, not while it rests there', async () => {
+    await overview()
+    const point = () =>
+      page.find('[data-testid=collector-row-line1]').element.dispatchEvent(
+        new PointerEvent('pointermove', { bubbles: true }),
+      )
+    point()
+    useProcessesStore().applySnapshot([collector('line1'), crashed('line2'), collector('boiler')])
+    await nextTick()
+    expect(names()).toEqual(['boiler', 'line1', 'line2'])
+    expect(page.text()).toContain('Order held')
+    await vi.advanceTimersByTimeAsync(9_000)
+    point()
+    await vi.advanceTimersByTimeAsync(9_000)
+    expect(names()).toEqual(['boiler', 'line1', 'line2'])
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(names()).toEqual(['line2', 'boiler', 'line1'])
+  })
+
   test('asks before a command is given', async () => {
     await overview()
     await page.find('[data-testid=collector-row-line1] [data-testid=action-stop]').trigger('click')
