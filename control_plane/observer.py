@@ -32,7 +32,7 @@ class Observer:
         self._client = client
         self._clock = clock
         self._files = CollectorFiles(settings.collectors_dir)
-        self._sampler = ProcessUsageSampler()
+        self._sampler = ProcessUsageSampler(clock.monotonic)
         self._errors = ErrorCounter(settings.log_file)
         self._usage: dict[int, tuple[float, ProcessUsage | None]] = {}
         self._supervisor: SupervisorView | None = None

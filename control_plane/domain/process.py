@@ -94,7 +94,7 @@ class ProcessUsage:
 
     Attributes:
         created_at: Start of this very process; with the pid it names one incarnation.
-        cpu_percent: Share of one core since the previous reading; ``None`` at the first.
+        cpu_percent: Share of one core over the last 10 s; ``None`` in the first second.
         is_frozen: Stopped by a signal or a zombie: it exists but does nothing.
     """
 

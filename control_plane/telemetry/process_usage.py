@@ -1,5 +1,8 @@
 """What the operating system says about processes, through psutil."""
 
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import psutil
@@ -7,7 +10,18 @@ import psutil
 from control_plane.domain.process import ProcessUsage
 
 _MB = 1_000_000
+_WINDOW_S = 10.0
+"""The kernel counts CPU time in ticks of 10 ms: over this window they make 0.1 per cent."""
+_SHORTEST_S = 0.9
 _FROZEN = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_TRACING_STOP)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A handle, and (monotonic time, CPU seconds) of the readings in the window, oldest first."""
+
+    handle: psutil.Process
+    readings: deque[tuple[float, float]] = field(default_factory=deque)
 
 
 class ProcessUsageSampler:
@@ -16,30 +30,40 @@ class ProcessUsageSampler:
     Owned by one thread.
     """
 
-    def __init__(self) -> None:
-        self._handles: dict[int, psutil.Process] = {}
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._watched: dict[int, _Watched] = {}
 
     def sample(self, pid: int) -> ProcessUsage | None:
         """Return the reading, or ``None`` if the process has gone or may not be read."""
         try:
-            handle = self._handles.get(pid)
-            first = handle is None or not handle.is_running()
-            if handle is None or first:
+            watched = self._watched.get(pid)
+            if watched is None or not watched.handle.is_running():
                 # A pid that was used again is another process: its CPU time starts anew.
-                handle = self._handles[pid] = psutil.Process(pid)
-            with handle.oneshot():
-                cpu_percent = handle.cpu_percent()
+                watched = self._watched[pid] = _Watched(psutil.Process(pid))
+            with watched.handle.oneshot():
                 return ProcessUsage(
                     pid=pid,
-                    created_at=datetime.fromtimestamp(handle.create_time(), UTC),
-                    cpu_percent=None if first else cpu_percent,
-                    memory_mb=round(handle.memory_info().rss / _MB, 1),
-                    is_frozen=handle.status() in _FROZEN,
+                    created_at=datetime.fromtimestamp(watched.handle.create_time(), UTC),
+                    cpu_percent=self._cpu_percent(watched),
+                    memory_mb=round(watched.handle.memory_info().rss / _MB, 1),
+                    is_frozen=watched.handle.status() in _FROZEN,
                 )
         except psutil.Error:
-            self._handles.pop(pid, None)
+            self._watched.pop(pid, None)
             return None
 
     def forget_all_but(self, pids: set[int]) -> None:
         """Drop the handles of processes that are not in ``pids``."""
-        self._handles = {pid: handle for pid, handle in self._handles.items() if pid in pids}
+        self._watched = {pid: kept for pid, kept in self._watched.items() if pid in pids}
+
+    def _cpu_percent(self, watched: _Watched) -> float | None:
+        times = watched.handle.cpu_times()
+        now, cpu_s = self._monotonic(), float(times.user + times.system)
+        while len(watched.readings) > 1 and watched.readings[1][0] <= now - _WINDOW_S:
+            watched.readings.popleft()
+        watched.readings.append((now, cpu_s))
+        elapsed_s = now - watched.readings[0][0]
+        if elapsed_s < _SHORTEST_S:
+            return None
+        return round(100.0 * (cpu_s - watched.readings[0][1]) / elapsed_s, 1)

@@ -1,0 +1,30 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from control_plane.telemetry.process_usage import ProcessUsageSampler
+
+
+def test_a_busy_process_shows_its_share_and_an_idle_one_next_to_nothing() -> None:
+    sampler = ProcessUsageSampler(time.monotonic)
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    idle = subprocess.Popen(["/bin/sleep", "1000"])
+    try:
+        first = sampler.sample(busy.pid)
+        assert (first.cpu_percent, first.is_frozen) == (None, False)
+        sampler.sample(idle.pid)
+        deadline = time.monotonic() + 20
+        while (usage := sampler.sample(busy.pid)).cpu_percent is None:
+            assert time.monotonic() < deadline
+        assert usage.cpu_percent > 5
+        assert sampler.sample(idle.pid).cpu_percent == 0.0
+        os.kill(idle.pid, signal.SIGSTOP)
+        while not sampler.sample(idle.pid).is_frozen:
+            assert time.monotonic() < deadline
+    finally:
+        for process in (busy, idle):
+            process.kill()
+            process.wait()
+    assert sampler.sample(busy.pid) is None
