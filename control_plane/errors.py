@@ -78,6 +78,12 @@ class Busy(ControlPlaneError):
     code = "busy"
 
 
+class KeyInUse(ControlPlaneError):
+    """The idempotency key belongs to another request, or to one that has not ended."""
+
+    code = "key_in_use"
+
+
 class InvalidProgramFile(ControlPlaneError):
     """A program file would break supervisord's configuration."""
 

@@ -23,6 +23,7 @@ STATUS: dict[type[errors.ControlPlaneError], int] = {
     errors.UnknownProcess: 404,
     errors.UnknownUser: 404,
     errors.Busy: 409,
+    errors.KeyInUse: 409,
     errors.UserExists: 409,
     errors.WeakPassword: 422,
     errors.RateLimited: 429,

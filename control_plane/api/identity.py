@@ -73,7 +73,7 @@ def parse_body(model: type[Body]) -> Body:
     if request.mimetype != "application/json":
         raise BadRequest(reason="the body must be application/json")
     try:
-        data: Any = request.get_data(cache=False)
+        data: Any = request.get_data()
         return model.model_validate_json(data)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from collectors.contract.messages import sentence
 from collectors.contract.points import Quality, series_key
 from control_plane.api.errors import language_of_request
+from control_plane.api.idempotency import IdempotentAnswers
 from control_plane.api.identity import actor_with, parse_body
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
@@ -35,7 +36,7 @@ _STATUS = TypeAdapter(ProcessStatus)
 _ENTRIES = TypeAdapter(list[LogEntry])
 
 
-def processes_blueprint(plane: ControlPlane) -> Blueprint:
+def processes_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blueprint:
     """Routes below ``/api/v1/processes``."""
     blueprint = Blueprint("processes", __name__, url_prefix="/api/v1/processes")
 
@@ -67,6 +68,7 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
         return jsonify(_json(status_of(name)))
 
     @blueprint.post("/<name>/<any(start, stop, restart):action>")
+    @answers.once
     def command(name: str, action: Action) -> Response:
         actor = actor_with(Permission.VIEW)
         return jsonify(_result(plane.console.process_commands.command(actor, action, name)))
@@ -93,11 +95,12 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
     return blueprint
 
 
-def bulk_blueprint(plane: ControlPlane) -> Blueprint:
+def bulk_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blueprint:
     """The route ``/api/v1/processes:bulk``."""
     blueprint = Blueprint("bulk", __name__)
 
     @blueprint.post("/api/v1/processes:bulk")
+    @answers.once
     def bulk() -> Response:
         actor = actor_with(Permission.VIEW)
         body = parse_body(BulkCommand)

@@ -101,7 +101,7 @@ class Installation:
         self.runner = None
         return code
 
-    def request(self, path: str, method: str = "GET", body: object = None) -> Any:
+    def request(self, path: str, method: str = "GET", body: object = None, key: str = "") -> Any:
         """Return the JSON answer of the API, a problem document too."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
@@ -110,6 +110,7 @@ class Installation:
             headers={
                 "Authorization": f"Bearer {self.token}",
                 "Content-Type": "application/json",
+                **({"Idempotency-Key": key} if key else {}),
             },
         )
         try:

@@ -122,6 +122,18 @@ def test_a_bulk_restart_answers_for_each(demo: Installation) -> None:
         demo.wait_until(name, is_delivering, "delivers again")
 
 
+def test_a_command_repeated_under_its_key_is_done_once(demo: Installation) -> None:
+    demo.wait_until("demo-opcua", is_delivering, "delivers")
+    path = "/api/v1/processes/demo-opcua/restart"
+    first = demo.request(path, "POST", key="one-and-only")
+    assert first["outcome"] == "done"
+    assert demo.request(path, "POST", key="one-and-only") == first
+    assert demo.process("demo-opcua")["pid"] == first["pid_after"]
+    other = demo.request("/api/v1/processes/demo-opcua/stop", "POST", key="one-and-only")
+    assert (other["status"], other["code"]) == (409, "key_in_use")
+    assert demo.request(path, "POST", key="x" * 65)["code"] == "bad_request"
+
+
 def test_supervisorctl_works_on_the_same_supervisord(demo: Installation) -> None:
     supervisorctl = Path(sys.executable).with_name("supervisorctl")
     command = [str(supervisorctl), "-c", str(demo.home / "supervisord.conf")]
