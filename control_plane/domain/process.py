@@ -57,10 +57,6 @@ class ExitReason:
     core_dumped: bool
     uptime_s: float
 
-    def __str__(self) -> str:
-        how = f"exit code {self.code}" if self.signal is None else self.signal
-        return f"{how} after {self.uptime_s:.0f} s" + (", core dumped" if self.core_dumped else "")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessInfo:

@@ -5,9 +5,10 @@ language. Unknown never means healthy: a check that cannot see says so.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from collectors.contract.heartbeat import Heartbeat
+from collectors.contract.heartbeat import ConnectionStatus, Heartbeat
+from collectors.contract.messages import sentence
 from control_plane.domain.health import (
     HealthCheckConfig,
     HealthCheckResult,
@@ -48,23 +49,36 @@ def process_alive(seen: Observation, limits: HealthCheckConfig) -> HealthCheckRe
 
 def _without_process(info: ProcessInfo) -> HealthCheckResult:
     kind = HealthCheckType.PROCESS_ALIVE
-    ended = str(info.last_exit or info.spawn_error or f"exit code {info.exit_status}")
     match info.state:
         case SupervisorState.BACKOFF:
-            return _critical(kind, "process.backoff", "read_log", ended=ended)
+            return _critical(kind, "process.backoff", "read_log", **_ended(info))
         case SupervisorState.FATAL:
-            return _critical(kind, "process.fatal", "read_log", "restart", ended=ended)
+            return _critical(kind, "process.fatal", "read_log", "restart", **_ended(info))
         case SupervisorState.EXITED:
-            return _critical(kind, "process.exited", "read_log", "restart", ended=ended)
+            return _critical(kind, "process.exited", "read_log", "restart", **_ended(info))
         case _:
             return _critical(kind, "process.not_running", "start", state=info.state.value)
+
+
+def _ended(info: ProcessInfo) -> dict[str, object]:
+    """Return how the last process ended, for the sentences of either language."""
+    left = info.last_exit
+    if left is None:
+        text = info.spawn_error or f"exit {info.exit_status}"
+        return {"ended": text, "ended_zh": text}
+    code = "exit.code" if left.signal is None else "exit.signal"
+    figures = {"code": left.code, "signal": left.signal, "uptime_s": round(left.uptime_s)}
+    return {
+        "ended": sentence("control_plane", code, figures),
+        "ended_zh": sentence("control_plane", code, figures, "zh-CN"),
+    }
 
 
 def _work_loop(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
     kind = HealthCheckType.PROCESS_ALIVE
     age, uptime = seen.heartbeat_age_s, seen.uptime_s or 0.0
     if age is None:
-        if uptime <= limits.startup_grace:
+        if _is_starting(seen, limits):
             return _starting(seen, uptime)
         return _critical(kind, "process.no_heartbeat", "restart", uptime_s=round(uptime))
     if age > limits.heartbeat_timeout:
@@ -82,44 +96,46 @@ def _starting(seen: Observation, uptime_s: float) -> HealthCheckResult:
     kind = HealthCheckType.PROCESS_ALIVE
     figures: dict[str, object] = {"uptime_s": round(uptime_s)}
     if seen.info is not None and seen.info.last_exit is not None:
-        return _warning(kind, "process.restarting", ended=str(seen.info.last_exit), **figures)
+        return _warning(kind, "process.restarting", **_ended(seen.info), **figures)
     return _warning(kind, "process.starting", **figures)
 
 
 def connection(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
     """Do the devices answer?"""
     kind = HealthCheckType.CONNECTION_STATUS
-    if not _heart_beats(seen, limits) or seen.heartbeat is None:
-        return _unknown(kind, "connection.no_heartbeat")
-    devices = seen.heartbeat.connections
-    down = [device for device in devices if not device.is_connected]
-    started = seen.heartbeat.started_at
-
-    def silence_s(last_good: datetime | None) -> float:
-        return max(0.0, (seen.taken_at - (last_good or started)).total_seconds())
-
-    worst = max(devices, key=lambda device: silence_s(device.last_good_at), default=None)
-    if worst is None:
+    beat = seen.heartbeat
+    if beat is None or not _heart_beats(seen, limits):
+        return _without_report(kind, seen, limits)
+    devices = beat.connections
+    if not devices:
         return _healthy(kind, "connection.no_devices")
-    silent_s = silence_s(worst.last_good_at)
-    facts: dict[str, object] = {
-        "device": worst.device_id,
-        "endpoint": f"{worst.device_ip}:{worst.device_port}",
-        "silent_s": round(silent_s),
-        "limit_s": limits.connection_timeout,
-        "down": len(down),
-        "total": len(devices),
-    }
-    if worst in down:
-        facts["error"] = worst.last_error or "?"
-    if silent_s > limits.connection_timeout:
-        return _critical(kind, "connection.silent", "check_device", **facts)
+    limit_s = _patience_s(limits.connection_timeout, beat)
+    down = [device for device in devices if not device.is_connected]
+
+    def silent_s(device: ConnectionStatus) -> float:
+        return max(0.0, (seen.taken_at - (device.last_good_at or beat.started_at)).total_seconds())
+
+    def figures(device: ConnectionStatus) -> dict[str, object]:
+        return {
+            "device": device.device_id,
+            "endpoint": f"{device.device_ip}:{device.device_port}",
+            "silent_s": round(silent_s(device)),
+            "limit_s": round(limit_s),
+            "down": len(down),
+            "total": len(devices),
+            "error": device.last_error or "?",
+        }
+
+    quietest = max(devices, key=silent_s)
+    if silent_s(quietest) > limit_s:
+        return _critical(kind, "connection.silent", "check_device", **figures(quietest))
     if down:
-        first_try = worst.last_connect_time is None and worst.connection_errors == 0
+        lost = max(down, key=silent_s)
+        first_try = lost.last_connect_time is None and lost.connection_errors == 0
         code = "connection.connecting" if first_try else "connection.lost"
-        return _warning(kind, code, "check_device", **facts)
-    if silent_s > limits.connection_timeout / 2:
-        return _warning(kind, "connection.slow", "check_device", **facts)
+        return _warning(kind, code, "check_device", **figures(lost))
+    if silent_s(quietest) > limit_s / 2:
+        return _warning(kind, "connection.slow", "check_device", **figures(quietest))
     return _healthy(kind, "connection.ok", total=len(devices))
 
 
@@ -127,19 +143,20 @@ def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult
     """Do good values arrive, and as many as configured?"""
     kind = HealthCheckType.DATA_FLOW
     beat = seen.heartbeat
-    if not _heart_beats(seen, limits) or beat is None:
-        return _unknown(kind, "data.no_heartbeat")
+    if beat is None or not _heart_beats(seen, limits):
+        return _without_report(kind, seen, limits)
     if not any(device.is_connected for device in beat.connections):
         return _unknown(kind, "data.not_connected")
     age_s = max(0.0, (seen.taken_at - (beat.last_data_time or beat.started_at)).total_seconds())
+    limit_s = _patience_s(limits.data_timeout, beat)
     rate, expected = beat.samples_per_s, beat.expected_samples_per_s
     figures: dict[str, object] = {
         "age_s": round(age_s),
         "rate": round(rate, 1),
         "expected": round(expected, 1),
-        "limit_s": limits.data_timeout,
+        "limit_s": round(limit_s),
     }
-    if age_s > limits.data_timeout:
+    if age_s > limit_s:
         return _critical(kind, "data.stale", "check_device", "reset_connection", **figures)
     if age_s > max(_LATE_INTERVALS * beat.shortest_interval_s, 5.0):
         return _warning(kind, "data.late", "check_device", **figures)
@@ -149,7 +166,23 @@ def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult
     return too_low(kind, "data.rate_low", "check_points", **figures)
 
 
+def _without_report(
+    kind: HealthCheckType, seen: Observation, limits: HealthCheckConfig
+) -> HealthCheckResult:
+    """A collector that has only just started has nothing to report; any other should."""
+    if _is_starting(seen, limits):
+        return _warning(kind, "report.starting")
+    return _unknown(kind, "report.missing")
+
+
+def _patience_s(timeout_s: float, beat: Heartbeat) -> float:
+    """Whoever asks only every ten minutes must not be called silent after one."""
+    return max(timeout_s, _LATE_INTERVALS * beat.shortest_interval_s)
+
+
 def _rate_is_meaningful(seen: Observation, beat: Heartbeat) -> bool:
+    if beat.shortest_interval_s > _RATE_WINDOW_S / _LATE_INTERVALS:
+        return False  # The average over 10 s says nothing about readings that rare.
     settled = seen.taken_at - timedelta(seconds=_RATE_WINDOW_S)
     return beat.started_at < settled and all(
         device.last_connect_time is not None and device.last_connect_time < settled
@@ -196,6 +229,13 @@ CHECKS: tuple[Callable[[Observation, HealthCheckConfig], HealthCheckResult], ...
     resource_usage,
     log_errors,
 )
+
+
+def _is_starting(seen: Observation, limits: HealthCheckConfig) -> bool:
+    """Tell whether the process is too young to have reported."""
+    has_process = seen.info is not None and seen.info.pid is not None
+    young = (seen.uptime_s or 0.0) <= limits.startup_grace
+    return has_process and seen.heartbeat_age_s is None and young
 
 
 def _heart_beats(seen: Observation, limits: HealthCheckConfig) -> bool:

@@ -13,7 +13,12 @@ from control_plane.domain.health import (
     HealthStatus,
 )
 from control_plane.domain.observation import Observation
-from control_plane.domain.process import ProcessInfo, ProcessUsage, SupervisorState
+from control_plane.domain.process import (
+    ExitReason,
+    ProcessInfo,
+    ProcessUsage,
+    SupervisorState,
+)
 from control_plane.health.checks import (
     CHECKS,
     connection,
@@ -91,6 +96,25 @@ def with_link(**changes: object) -> Observation:
     return with_beat(connections=(replace(LINK, **changes),))
 
 
+def test_a_process_that_has_just_started_is_a_warning_and_not_a_blind_spot() -> None:
+    seen = replace(GOOD, heartbeat=None, heartbeat_age_s=None, uptime_s=0.4)
+    health = judge(
+        [check(seen, LIMITS) for check in CHECKS],
+        stopped_by_operator=False,
+        previous=None,
+        now=NOW,
+    )
+    assert (health.status, health.score) == (HealthStatus.WARNING, 30.0)
+
+
+def test_the_end_of_a_process_is_told_in_both_languages() -> None:
+    left = ExitReason(pid=41, code=None, signal="SIGKILL", core_dumped=False, uptime_s=312.4)
+    info = replace(GOOD.info, state=SupervisorState.EXITED, pid=None, last_exit=left)
+    params = process_alive(replace(GOOD, info=info, usage=None), LIMITS).params
+    assert params["ended"] == "SIGKILL after 312 s"
+    assert params["ended_zh"] == "信号 SIGKILL，运行 312 秒后"
+
+
 def test_everything_that_works_is_healthy_and_scores_100() -> None:
     health = judge(
         [check(GOOD, LIMITS) for check in CHECKS],
@@ -129,7 +153,7 @@ def test_process_alive_names_what_is_wrong(seen: Observation, status: str, code:
 @pytest.mark.parametrize(
     ("seen", "status", "code"),
     [
-        (replace(GOOD, heartbeat_age_s=31.0), "unknown", "connection.no_heartbeat"),
+        (replace(GOOD, heartbeat_age_s=31.0), "unknown", "report.missing"),
         (with_link(is_connected=False, last_error="refused"), "warning", "connection.lost"),
         (
             with_link(is_connected=False, last_connect_time=None, last_good_at=None),
@@ -166,6 +190,18 @@ def test_data_flow_judges_age_and_rate(seen: Observation, status: str, code: str
 def test_a_connected_collector_that_reads_nothing_good_is_not_healthy() -> None:
     """The green light while no data arrives: the fault this program exists for."""
     assert data_flow(with_beat(last_data_time=None), LIMITS).status is HealthStatus.CRITICAL
+
+
+def test_a_collector_that_reads_every_ten_minutes_is_not_silent_in_between() -> None:
+    seen = with_beat(
+        shortest_interval_s=600.0,
+        last_data_time=ago(500),
+        samples_per_s=0.0,
+        expected_samples_per_s=0.01,
+        connections=(replace(LINK, last_good_at=ago(500)),),
+    )
+    assert connection(seen, LIMITS).status is HealthStatus.HEALTHY
+    assert data_flow(seen, LIMITS).status is HealthStatus.HEALTHY
 
 
 @pytest.mark.parametrize(

@@ -65,3 +65,9 @@ def test_every_code_that_the_control_plane_uses_is_in_its_catalogue() -> None:
 
 def test_a_missing_value_stays_visible() -> None:
     assert "{name}" in sentence("control_plane", "problem.busy", {})
+
+
+def test_no_sentence_of_a_check_is_left_over() -> None:
+    source = (ROOT / "control_plane" / "health" / "checks.py").read_text(encoding="utf-8")
+    listed = {c for c in load(ROOT / "control_plane", "en") if c.startswith("check.")}
+    assert {code for code in listed if f'"{code.removeprefix("check.")}"' not in source} == set()

@@ -81,7 +81,7 @@ export interface ConnectionSummary {
 export interface ProcessStatus {
   name: string
   display_name: string
-  type: 'modbus' | 'opcua' | 'mitsubishi'
+  type: 'modbus' | 'opcua' | 'mitsubishi' | 'unknown'
   status: ProcessState
   supervisor_state: string
   desired: 'run' | 'stop'

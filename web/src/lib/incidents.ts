@@ -32,8 +32,8 @@ const CHECK_ORDER: readonly CheckType[] = [
 
 /** These only say that another check of the same collector failed. */
 const CONSEQUENCES = new Set([
-  'connection.no_heartbeat',
-  'data.no_heartbeat',
+  'report.missing',
+  'report.starting',
   'data.not_connected',
   'resources.no_process',
 ])

@@ -89,6 +89,8 @@ const LIGHT_WORDS: Readonly<Record<string, string>> = {
   'process.heartbeat_stale': 'light.process.silent',
   'process.no_heartbeat': 'light.process.silent',
   'process.starting': 'light.process.STARTING',
+  'process.restarting': 'light.process.STARTING',
+  'report.starting': 'light.process.STARTING',
   'process.bad_config': 'light.process.bad_config',
   'process.not_known': 'light.process.not_known',
   'process.fatal': 'light.process.fatal',

@@ -110,8 +110,8 @@ const dead = (code: string, params: Check['params'] = {}): Check[] => [
     recommendations: ['read_log', 'restart'],
     since: '2026-11-23T04:30:00Z',
   }),
-  check('connection', { status: 'unknown', penalty: 35, code: 'connection.no_heartbeat' }),
-  check('data_flow', { status: 'unknown', penalty: 30, code: 'data.no_heartbeat' }),
+  check('connection', { status: 'unknown', penalty: 35, code: 'report.missing' }),
+  check('data_flow', { status: 'unknown', penalty: 30, code: 'report.missing' }),
 ]
 
 export function crashed(name: string, code = 'process.exited'): ProcessStatus {
