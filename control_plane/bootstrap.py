@@ -30,6 +30,8 @@ from control_plane.supervisor.process_manager import ProcessManager
 from control_plane.supervisor.program_changes import ProgramChanges
 
 _KEEP_HISTORY = timedelta(days=30)
+_LOOK_TIMEOUT_S = 2.0
+"""A supervisord that is frozen is to be seen within three seconds."""
 _DIRECTORIES = ("run", "run/heartbeat", "run/lock", "log", "spool", "history", "collectors.d")
 
 
@@ -129,7 +131,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     process_history = ProcessHistory(console.database)
     hub = Hub(settings.max_live_clients, clock.now)
     # A connection of its own: a slow command must not hold up the look at everything else.
-    observing = SupervisorClient(settings.socket_path)
+    observing = SupervisorClient(settings.socket_path, timeout_s=_LOOK_TIMEOUT_S)
     observer = Observer(settings, observing, clock)
     monitor = Monitor(settings, observer, process_history, console.audit, hub, clock)
     scheduler = Scheduler(_jobs(console, monitor, process_history))

@@ -18,6 +18,7 @@ from control_plane.errors import (
     Busy,
     ControlPlaneError,
     NotPermitted,
+    SupervisorUnreachable,
     UnknownProcess,
 )
 from control_plane.storage.accounts import Accounts
@@ -127,7 +128,9 @@ class ProcessCommands:
         try:
             result = self._actions[action](name, lambda name: self._begin(actor, action, name))
         except ControlPlaneError as exc:
-            self._record(actor, action, name, "failed", exc.code)
+            # What supervisord did not answer it may still do.
+            unclear = isinstance(exc, SupervisorUnreachable)
+            self._record(actor, action, name, "unknown" if unclear else "failed", exc.code)
             if not isinstance(exc, Busy):
                 self._pending.end(name)
             raise

@@ -239,12 +239,10 @@ def _is_starting(seen: Observation, limits: HealthCheckConfig) -> bool:
 
 
 def _heart_beats(seen: Observation, limits: HealthCheckConfig) -> bool:
-    return (
-        seen.info is not None
-        and seen.info.pid is not None
-        and seen.heartbeat_age_s is not None
-        and seen.heartbeat_age_s <= limits.heartbeat_timeout
-    )
+    """Tell whether the collector reports; also while supervisord itself cannot be asked."""
+    if seen.heartbeat_age_s is None or seen.heartbeat_age_s > limits.heartbeat_timeout:
+        return False
+    return not seen.supervisor_reachable or (seen.info is not None and seen.info.pid is not None)
 
 
 def _healthy(kind: HealthCheckType, code: str, **params: object) -> HealthCheckResult:

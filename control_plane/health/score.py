@@ -45,7 +45,9 @@ def judge(
         status = max((check.status for check in checks), key=lambda s: s.rank)
         confidence = _confidence(checks)
         score = _score(status, checks)
-        if confidence < _LEAST_CONFIDENCE and status is not HealthStatus.CRITICAL:
+        blind = confidence < _LEAST_CONFIDENCE or _is_unknown(HealthCheckType.PROCESS_ALIVE, checks)
+        if blind and status is not HealthStatus.CRITICAL:
+            # A figure would pretend to know.
             status, score = HealthStatus.UNKNOWN, None
     unchanged = previous is not None and previous.status is status
     return ProcessHealth(
@@ -66,6 +68,10 @@ def _complete(
         penalty=_penalty(result),
         since=before.since if before and before.status is result.status else now,
     )
+
+
+def _is_unknown(kind: HealthCheckType, checks: Sequence[HealthCheckResult]) -> bool:
+    return any(c.check_type is kind and c.status is HealthStatus.UNKNOWN for c in checks)
 
 
 def _penalty(result: HealthCheckResult) -> float:

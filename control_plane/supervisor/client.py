@@ -20,6 +20,9 @@ _NOT_NEEDED = {Faults.ALREADY_STARTED, Faults.NOT_RUNNING}
 """The wanted state already holds."""
 
 
+_QUESTIONS = ("get", "list", "read", "wait")
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("localhost", timeout=timeout_s)
@@ -36,6 +39,13 @@ class _UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
         self._timeout_s = timeout_s
+        self.may_resend = False
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        """Send once; the base class sends again when a kept connection turns out to be closed."""
+        if self.may_resend:
+            return super().request(*args, **kwargs)
+        return self.single_request(*args, **kwargs)
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         if self._connection is None or self._connection[0] != host:
@@ -66,7 +76,7 @@ class SupervisorClient:
     """One locked keep-alive connection; may be used from any thread.
 
     Every call answers within ``timeout_s`` or raises :class:`SupervisorUnreachable`. A broken
-    connection is rebuilt at the next call; nothing is sent twice.
+    connection is rebuilt at the next call; no command is sent twice.
     """
 
     def __init__(self, socket_path: Path, timeout_s: float = 5.0) -> None:
@@ -186,6 +196,8 @@ class SupervisorClient:
     def _call(self, method: str, *args: object) -> Any:
         with self._lock:
             try:
+                # Only a question may be asked twice: a command might be done twice.
+                self._transport.may_resend = method.partition(".")[2].startswith(_QUESTIONS)
                 function: Any = self._proxy
                 for part in method.split("."):
                     function = getattr(function, part)

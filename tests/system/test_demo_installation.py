@@ -224,6 +224,38 @@ def test_the_collector_goes_on_while_the_control_plane_is_dead(demo: Installatio
     )
 
 
+def test_a_frozen_supervisord_is_unknown_at_once_and_slows_nobody(
+    make_installation: Callable[..., Installation],
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+    installation.wait_until("demo-modbus", is_delivering, "delivers")
+    pid = int((installation.home / "run" / "supervisord.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        frozen = installation.wait_until(
+            "demo-modbus", lambda s: s["status"] == "UNKNOWN", "is unknown"
+        )
+        began = time.monotonic()
+        answer = installation.request("/api/v1/processes")
+        assert time.monotonic() - began < 2
+        assert answer["supervisor"]["reachable"] is False
+        assert (frozen["health"]["status"], frozen["health_score"]) == ("unknown", None)
+        still = installation.wait_until(
+            "demo-modbus",
+            lambda s: s["samples_total"] > frozen["samples_total"],
+            "goes on reading",
+        )
+        assert still["status"] == "UNKNOWN"
+        refused = installation.request("/api/v1/processes/demo-modbus/stop", "POST")
+        assert refused["code"] == "supervisor_unreachable"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    # What was asked while it was frozen may still arrive; the operator's word counts then.
+    installation.wait_until("demo-modbus", lambda s: s["status"] != "UNKNOWN", "is known again")
+    assert installation.stop() == 0
+
+
 def test_twenty_people_at_one_collector_all_hear_the_truth(
     make_installation: Callable[..., Installation],
 ) -> None:

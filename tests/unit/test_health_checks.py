@@ -107,6 +107,19 @@ def test_a_process_that_has_just_started_is_a_warning_and_not_a_blind_spot() -> 
     assert (health.status, health.score) == (HealthStatus.WARNING, 30.0)
 
 
+def test_without_supervisord_only_the_process_is_unknown() -> None:
+    seen = replace(GOOD, supervisor_reachable=False, info=None, usage=None)
+    health = judge(
+        [check(seen, LIMITS) for check in CHECKS],
+        stopped_by_operator=False,
+        previous=None,
+        now=NOW,
+    )
+    assert (health.status, health.score) == (HealthStatus.UNKNOWN, None)
+    by_kind = {check.check_type: check.status for check in health.checks}
+    assert (by_kind["connection"], by_kind["data_flow"]) == ("healthy", "healthy")
+
+
 def test_the_end_of_a_process_is_told_in_both_languages() -> None:
     left = ExitReason(pid=41, code=None, signal="SIGKILL", core_dumped=False, uptime_s=312.4)
     info = replace(GOOD.info, state=SupervisorState.EXITED, pid=None, last_exit=left)
