@@ -84,6 +84,9 @@ class Heartbeat:
         skipped_cycles: Cycles left out because the one before had not ended.
         connection_resets: Resets done on request; proves a reset.
         loop_lag_ms: Worst delay of the work loop since the last beat.
+        held_until: The collector has crashed lately and does not connect before this moment.
+        quarantined: It has crashed too often, does not connect at all and is about to end; stays
+            true in the last beat until somebody starts the collector.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -107,6 +110,8 @@ class Heartbeat:
     connection_resets: int = 0
     loop_lag_ms: float = 0.0
     spool: SpoolStatus = field(default_factory=SpoolStatus)
+    held_until: datetime | None = None
+    quarantined: bool = False
 
 
 class HeartbeatError(Exception):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from collectors.contract.config import AnyCollector
+from collectors.contract.config import AnyCollector, AnyDevice
 from collectors.contract.heartbeat import (
     INTERVAL_S,
     ConnectionStatus,
@@ -103,6 +103,8 @@ class Vitals:
     """Of devices that a reload has removed."""
     expected_samples_per_s: float = 0.0
     shortest_interval_s: float = 1.0
+    held_until: datetime | None = None
+    is_quarantined: bool = False
 
     def __post_init__(self) -> None:
         self.adopt(self.config, self.config_revision)
@@ -197,7 +199,8 @@ def build(
         sequence=sequence,
         sent_at=datetime.now(UTC),
         config_revision=vitals.config_revision,
-        connections=tuple(_connection(task, config.protocol, now_mono) for task in tasks),
+        connections=tuple(_connection(task, config.protocol, now_mono) for task in tasks)
+        or tuple(_untried(device, config.protocol) for device in config.devices),
         samples=vitals.totals.samples,
         good_samples=vitals.totals.good_samples,
         samples_per_s=samples_per_s,
@@ -209,6 +212,8 @@ def build(
         connection_resets=vitals.connection_resets,
         loop_lag_ms=loop_lag_ms,
         spool=vitals.spool_status(),
+        held_until=vitals.held_until,
+        quarantined=vitals.is_quarantined,
     )
 
 
@@ -243,6 +248,18 @@ def _connection(task: DeviceTask, protocol: str, now_mono: float) -> ConnectionS
         points=len(device.points),
         bad_points=task.bad_points,
         next_attempt_in_s=waiting_s,
+    )
+
+
+def _untried(device: AnyDevice, protocol: str) -> ConnectionStatus:
+    # A collector that is held has no tasks yet; no device at all would look like a good state.
+    return ConnectionStatus(
+        device_id=device.id,
+        device_ip=device.host,
+        device_port=device.port,
+        protocol_type=DRIVERS[protocol].word,
+        points=len(device.points),
+        bad_points=len(device.points),
     )
 
 
