@@ -1,6 +1,7 @@
-"""``python -m collectors run``: logging, the lock and the event loop around a runner."""
+"""``python -m collectors run``: logging, lock, boot ledger and event loop around a runner."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -8,10 +9,25 @@ from pathlib import Path
 
 from collectors.contract.config import AnyCollector
 from collectors.contract.config_problems import ConfigError
+from collectors.contract.heartbeat import SpoolStatus, heartbeat_path
 from collectors.contract.log_format import start_json_logging
-from collectors.contract.signals import EXIT_CONFIG
+from collectors.contract.messages import sentence
+from collectors.contract.signals import EXIT_CONFIG, EXIT_OK
+from collectors.runtime.cli import PACKAGE
+from collectors.runtime.heartbeat import Beater, Vitals
+from collectors.runtime.ledger import WINDOW_S, Admission, BootLedger
 from collectors.runtime.lock import CollectorLock, LockHeld
-from collectors.runtime.runner import EXIT_CRASH, Runner, load_with_revision, log_problems
+from collectors.runtime.runner import (
+    EXIT_CRASH,
+    STOP_SIGNALS,
+    Runner,
+    load_with_revision,
+    log_problems,
+)
+
+STARTSECS = 5.0
+"""As in the template collector.conf: what ends sooner, supervisord starts again."""
+QUARANTINE_S = STARTSECS + 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +41,10 @@ def run(path: Path, home: Path, language: str) -> int:
         _log.critical("collector crashed", exc_info=True)
         code = EXIT_CRASH
     listener.stop()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # A supervisord that was killed reads no more.
+        with contextlib.suppress(OSError):
+            stream.flush()
     # All is written and closed. A name lookup can still hang in a thread for many seconds, and
     # Python would wait for it, where supervisord expects us to be gone.
     os._exit(code)
@@ -41,7 +59,9 @@ def _run(path: Path, home: Path, language: str) -> int:
             print(problem.text(language), file=sys.stderr)
         return EXIT_CONFIG
     logging.getLogger().setLevel(config.log_level.upper())
-    lock = CollectorLock(home / "run" / "lock" / f"{config.name}.lock")
+    lock = CollectorLock(
+        home / "run" / "lock" / f"{config.name}.lock", os.environ.get("SUPERVISOR_SERVER_URL")
+    )
     try:
         lock.acquire()
     except LockHeld as exc:
@@ -51,17 +71,69 @@ def _run(path: Path, home: Path, language: str) -> int:
         _log.error("home directory cannot be used", extra={"home": home, "reason": str(exc)})
         return EXIT_CRASH
     try:
-        return _acquire(path, home, config, revision)
+        # Not asyncio.run(), which waits for threads at the end; see run().
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(_live(path, home, config, revision, language))
     finally:
         lock.release()
 
 
-def _acquire(path: Path, home: Path, config: AnyCollector, revision: str) -> int:
-    # Not asyncio.run(), which waits for threads at the end; see run().
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+async def _live(path: Path, home: Path, config: AnyCollector, revision: str, language: str) -> int:
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        # The loop keeps a signal until it turns, and by then the handler for it is in place: a stop
+        # at any moment from here on is a clean end.
+        loop.add_signal_handler(number, lambda: None)
+    ledger = BootLedger(home / "run" / "ledger" / f"{config.name}.json")
+    admission = ledger.begin()
+    if admission.is_refused:
+        _say_quarantined(config.name, admission.unplanned_starts, language)
+        code = await _beat_in_quarantine(heartbeat_path(home, config.name), config, revision)
+        # Not before: if it dies while it waits, supervisord starts it again, and that is nobody's
+        # decision.
+        ledger.quarantine()
+        return code
+    if admission.unplanned_starts:
+        _log_unplanned(admission)
+    code = await Runner(path, home, config, revision).run(admission.hold_s)
+    if code == EXIT_OK:
+        ledger.end()
+    return code
 
-    async def acquire() -> int:
-        return await Runner(path, home, config, revision).run()
 
-    return loop.run_until_complete(acquire())
+def _log_unplanned(admission: Admission) -> None:
+    facts = {
+        "starts": admission.unplanned_starts,
+        "window_s": WINDOW_S,
+        "hold_s": admission.hold_s,
+    }
+    _log.warning("the run before this one did not end cleanly", extra=facts)
+
+
+def _say_quarantined(name: str, starts: int, language: str) -> None:
+    remedy = f"daqplane start {name}"
+    facts = {"starts": starts, "window_s": WINDOW_S, "remedy": remedy}
+    _log.critical("collector is quarantined", extra=facts)
+    params = {"name": name, "starts": starts, "minutes": round(WINDOW_S / 60), "remedy": remedy}
+    print(sentence(PACKAGE, "run.quarantined", params, language), file=sys.stderr)
+
+
+async def _beat_in_quarantine(path: Path, config: AnyCollector, revision: str) -> int:
+    """Stay until supervisord takes this process for started; touch neither spool nor devices.
+
+    Returns:
+        78, which supervisord does not restart, or 0 after a stop signal.
+    """
+    asked_to_stop = asyncio.Event()
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    vitals = Vitals(
+        config=config, config_revision=revision, spool_status=SpoolStatus, is_quarantined=True
+    )
+    beater = Beater(path, vitals)
+    beater.start()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asked_to_stop.wait(), QUARANTINE_S)
+    beater.stop()
+    return EXIT_OK if asked_to_stop.is_set() else EXIT_CONFIG

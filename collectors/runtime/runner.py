@@ -1,11 +1,13 @@
 """The collector process: one event loop, one task for each device, and the signals."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import signal
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from collectors.contract.config import AnyCollector, AnyDevice, load_collector, revision_of
@@ -19,6 +21,7 @@ from collectors.runtime.driver import create_driver
 from collectors.runtime.heartbeat import Beater, Vitals
 
 EXIT_CRASH = 1
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SYNC_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -76,21 +79,46 @@ class Runner:
         self._outlet = Outlet(deliver=self._deliver, connection_changed=self._beater.beat_soon)
         self._origin_mono = time.monotonic()
         self._commands: asyncio.Queue[signal.Signals | BaseException] = asyncio.Queue()
+        self._asked_to_stop = asyncio.Event()
 
-    async def run(self) -> int:
+    async def run(self, hold_s: float = 0.0) -> int:
         """Acquire until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 resets connections.
+
+        Args:
+            hold_s: Connect to no device for so long; reloads and resets wait, a stop does not.
 
         Returns:
             The exit code: 0 if stopped by a signal, 1 after a crash.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, RELOAD_CONFIG, RESET_CONNECTIONS):
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._ask_to_stop, number)
+        for number in (RELOAD_CONFIG, RESET_CONNECTIONS):
             loop.add_signal_handler(number, self._commands.put_nowait, number)
         sync = asyncio.create_task(self._sync_spool(), name="spool sync")
         sync.add_done_callback(self._ended)
+        if hold_s > 0:
+            self._vitals.held_until = datetime.now(UTC) + timedelta(seconds=hold_s)
+        self._beater.start()
+        code = EXIT_OK if await self._is_stopped_within(hold_s) else await self._acquire()
+        sync.cancel()
+        await self._stop_devices(list(self._vitals.devices.values()))
+        self._beater.stop()
+        self._spool.close()
+        _log.info("collector stopped", extra={"exit_code": code})
+        return code
+
+    async def _is_stopped_within(self, hold_s: float) -> bool:
+        if hold_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked_to_stop.wait(), hold_s)
+            self._vitals.held_until = None
+            self._beater.beat_soon()
+        return self._asked_to_stop.is_set()
+
+    async def _acquire(self) -> int:
         for device in self._vitals.config.devices:
             self._start_device(device)
-        self._beater.start()
         _log.info(
             "collector started",
             extra={
@@ -99,13 +127,11 @@ class Runner:
                 "revision": self._vitals.config_revision,
             },
         )
-        code = await self._obey()
-        sync.cancel()
-        await self._stop_devices(list(self._vitals.devices.values()))
-        self._beater.stop()
-        self._spool.close()
-        _log.info("collector stopped", extra={"exit_code": code})
-        return code
+        return await self._obey()
+
+    def _ask_to_stop(self, number: signal.Signals) -> None:
+        self._asked_to_stop.set()
+        self._commands.put_nowait(number)
 
     async def _obey(self) -> int:
         while True:
