@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from collectors.contract.config import SLUG
 from collectors.history.read import EmbeddedReader, HistoryReader
+from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges
-from control_plane.errors import HomeUnusable
+from control_plane.errors import HomeUnusable, InvalidProgramFile
 from control_plane.live.hub import Hub
 from control_plane.monitor import Monitor
 from control_plane.observer import Observer
@@ -28,6 +28,7 @@ from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.event_stream import EventStream
 from control_plane.supervisor.process_manager import ProcessManager
 from control_plane.supervisor.program_changes import ProgramChanges
+from control_plane.supervisor.program_files import check_program_name
 
 _KEEP_HISTORY = timedelta(days=30)
 _LOOK_TIMEOUT_S = 2.0
@@ -132,8 +133,9 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     hub = Hub(settings.max_live_clients, clock.now)
     # A connection of its own: a slow command must not hold up the look at everything else.
     observing = SupervisorClient(settings.socket_path, timeout_s=_LOOK_TIMEOUT_S)
-    observer = Observer(settings, observing, clock)
-    monitor = Monitor(settings, observer, process_history, console.audit, hub, clock)
+    observer = Observer(settings, observing, console.desired.stopped, clock)
+    chronicle = Chronicle(process_history, console.audit, console.desired, clock)
+    monitor = Monitor(settings, observer, process_history, chronicle, hub, clock)
     scheduler = Scheduler(_jobs(console, monitor, process_history))
     with contextlib.ExitStack() as stack:
         stack.callback(console.client.close)
@@ -166,8 +168,11 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
 
 def _is_collector(settings: Settings) -> Callable[[str], bool]:
     def check(name: str) -> bool:
-        is_slug = SLUG.fullmatch(name) is not None
-        return is_slug and (settings.collectors_dir / f"{name}.toml").is_file()
+        try:
+            check_program_name(name, "collector")
+        except InvalidProgramFile:
+            return False
+        return (settings.collectors_dir / f"{name}.toml").is_file()
 
     return check
 

@@ -118,7 +118,7 @@ def status(context: click.Context, name: str | None, as_json: bool) -> None:
 
 def _look(console: Console) -> tuple[SupervisorView, list[ProcessStatus]]:
     history = ProcessHistory(console.database)
-    seen = Observer(console.settings, console.client, console.clock).look()
+    seen = Observer(console.settings, console.client, console.desired.stopped, console.clock).look()
     since = seen.taken_at - timedelta(days=1)
     return seen.supervisor, [
         view_collector(

@@ -9,9 +9,10 @@ from collectors.contract.config_problems import read_toml
 from control_plane.auth.permissions import Actor, Permission, require
 from control_plane.clock import Clock
 from control_plane.domain.audit import AuditEvent
+from control_plane.domain.process import Desired
 from control_plane.errors import UnknownProcess
 from control_plane.storage.audit import AuditTrail
-from control_plane.storage.desired_states import Desired, DesiredStates
+from control_plane.storage.desired_states import DesiredStates
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.program_changes import Change, ProgramChanges
 from control_plane.supervisor.program_files import check_program_name, write_atomically
@@ -60,17 +61,20 @@ class CollectorChanges:
         require(actor, Permission.ADMINISTER)
         config = parse_collector(read_toml(file), file=str(file))
         name = check_program_name(config.name, "collector")
+        self._client.pid()  # Nothing is written while supervisord does not answer.
         target = self._file(name)
         if file.resolve() != target.resolve():
             write_atomically(target, file.read_text(encoding="utf-8"))
         revision = revision_of(target)
         self._record(actor, "collector.apply", name, f"revision {revision}")
         change = self._programs.apply(name)
-        if change is Change.NONE:
-            outcome = self._reload(name, revision)
-        else:
+        outcome = change.value
+        if change is Change.ADDED:
             self._desired.want(name, Desired.RUN, actor.name, self._clock.now())
-            outcome = change.value
+        elif change is Change.NONE:
+            outcome = self._reload(name, revision)
+        elif name in self._desired.stopped():
+            outcome = "stopped"
         return Applied(name=name, outcome=outcome, revision=revision)
 
     def remove(self, actor: Actor, name: str) -> Path:
@@ -85,6 +89,7 @@ class CollectorChanges:
             raise UnknownProcess(name=name)
         self._record(actor, "collector.remove", name)
         self._programs.remove(name)
+        self._desired.forget(name)
         kept = target.with_name(f"{name}.toml.removed-{self._clock.now():%Y%m%dT%H%M%SZ}")
         target.rename(kept)
         return kept

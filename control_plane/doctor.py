@@ -4,7 +4,6 @@ import platform
 import resource
 import shutil
 import urllib.error
-import urllib.request
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Literal
 
 from control_plane.bootstrap import Console
 from control_plane.errors import ControlPlaneError
+from control_plane.local_http import LOCAL
 from control_plane.storage.collector_files import CollectorFiles, misnamed
 
 _FDS_A_PROGRAM = 3
@@ -93,7 +93,7 @@ def _disk(home: Path) -> Iterator[Finding]:
 
 def _panel(url: str) -> Finding:
     try:
-        with urllib.request.urlopen(url, timeout=3):
+        with LOCAL.open(url, timeout=3):
             return _ok("panel", url=url)
     except (urllib.error.URLError, OSError) as exc:
         return _finding("fail", "panel_down", url=url, reason=exc)

@@ -114,12 +114,6 @@ class BadSetupToken(ControlPlaneError):
     code = "bad_setup_token"
 
 
-class SetupRequired(ControlPlaneError):
-    """No user exists yet."""
-
-    code = "setup_required"
-
-
 class WeakPassword(ControlPlaneError):
     """The password is shorter than the rule asks."""
 

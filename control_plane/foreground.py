@@ -1,6 +1,7 @@
 """``daqplane run``: checks the ground, starts supervisord and stays until told to stop."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -8,7 +9,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from control_plane.errors import (
     DidNotStart,
     InvalidProgramFile,
     PortInUse,
+    SettingsError,
 )
+from control_plane.local_http import LOCAL
 from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
 from control_plane.storage.collector_files import CollectorFiles, misnamed
@@ -76,14 +78,23 @@ def _check_not_running(settings: Settings) -> None:
 
 
 def _check_port(settings: Settings) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    host, port = settings.http_host, settings.http_port
+    try:
+        ((family, kind, _, _, address), *_) = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as exc:
+        rule = "a name or address of this machine"
+        raise SettingsError(variable="DAQ_HTTP_HOST", value=host, rule=rule) from exc
+    with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.http_host, settings.http_port))
+            probe.bind(address)
         except OSError as exc:
-            raise PortInUse(
-                host=settings.http_host, port=settings.http_port, reason=exc.strerror
-            ) from exc
+            if exc.errno == errno.EADDRNOTAVAIL:
+                rule = "an address of this machine"
+                raise SettingsError(variable="DAQ_HTTP_HOST", value=host, rule=rule) from exc
+            raise PortInUse(host=host, port=port, reason=exc.strerror) from exc
 
 
 def _write_programs(console: Console, say: Say) -> None:
@@ -164,7 +175,7 @@ def _wait_until_ready(
             reason = _console_file(settings).read_text(errors="replace").strip()[-500:]
             raise DidNotStart(part="supervisord", reason=reason or f"code {child.returncode}")
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with LOCAL.open(url, timeout=2):
                 return True
         except (urllib.error.URLError, OSError):
             pass

@@ -5,14 +5,15 @@ second, never the truth.
 """
 
 import logging
+import math
 import threading
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import TypeAdapter
 
+from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock
 from control_plane.domain.health import ProcessHealth
 from control_plane.domain.observation import Round, SeenCollector, SupervisorView
@@ -26,7 +27,6 @@ from control_plane.live.hub import Hub
 from control_plane.observer import Observer
 from control_plane.process_view import judge_collector, measure_performance, view_collector
 from control_plane.settings import Settings
-from control_plane.storage.audit import AuditTrail
 from control_plane.storage.process_history import ProcessHistory
 from control_plane.telemetry.death_watch import DeathWatch
 
@@ -37,8 +37,6 @@ _AFTER_DEATH_S = 0.02
 """supervisord needs a moment to see a death that the kernel has already reported to us."""
 _REPEAT_S = 1.0
 """Figures that always change, such as ages, are published this often."""
-_COMMAND_WINDOW = timedelta(seconds=30)
-_DAY = timedelta(hours=24)
 
 _STATUS = TypeAdapter(ProcessStatus)
 _HEALTH = TypeAdapter(ProcessHealth)
@@ -70,8 +68,6 @@ class _Memory:
     """What is remembered of one collector from round to round."""
 
     health: ProcessHealth | None = None
-    incarnation: tuple[int, datetime] | None = None
-    restarts: deque[datetime] = field(default_factory=deque)
     published: object = None
     published_mono: float = 0.0
 
@@ -84,19 +80,20 @@ class Monitor:
         settings: Settings,
         observer: Observer,
         history: ProcessHistory,
-        audit: AuditTrail,
+        chronicle: Chronicle,
         hub: Hub,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._observer = observer
         self._history = history
-        self._audit = audit
+        self._chronicle = chronicle
         self._hub = hub
         self._clock = clock
         self._watch = DeathWatch()
         self._memory: dict[str, _Memory] = {}
         self._picture: Picture | None = None
+        self._looked_mono = -math.inf
         self._first_round = threading.Event()
         self._stopping = threading.Event()
         self._record_due = threading.Event()
@@ -115,13 +112,14 @@ class Monitor:
         self._watch.close()
 
     def wake(self) -> None:
-        """Look now; may be called from any thread."""
-        self._watch.wake()
+        """Look now; may be called from any thread, also after the end."""
+        if not self._stopping.is_set():
+            self._watch.wake()
 
     def record_health(self) -> None:
         """Write the next round's checks to the history; called by the scheduler."""
         self._record_due.set()
-        self._watch.wake()
+        self.wake()
 
     def picture(self) -> Picture:
         """Return the newest picture.
@@ -132,6 +130,10 @@ class Monitor:
         if self._picture is None:
             raise RuntimeError("the monitor has not looked yet")
         return self._picture
+
+    def picture_age_s(self) -> float:
+        """Return the seconds since the newest look ended; infinite before the first."""
+        return self._clock.monotonic() - self._looked_mono
 
     def _run(self) -> None:
         failing = False
@@ -150,7 +152,7 @@ class Monitor:
 
     def _round(self) -> float:
         seen = self._observer.look()
-        processes = {each.file.name: self._examine(each, seen) for each in seen.collectors}
+        processes = {each.file.name: self._examine(each) for each in seen.collectors}
         for gone in set(self._memory) - set(processes):
             del self._memory[gone]
             for topic in ("process_status", "health_checks", "performance"):
@@ -161,6 +163,10 @@ class Monitor:
             processes=processes,
             services=tuple(_service(info, usage, seen) for info, usage in seen.services),
         )
+        self._looked_mono = self._clock.monotonic()
+        # People have seen it by now: what takes a database follows.
+        if self._chronicle.write(seen):
+            self.wake()  # A restart was counted, which is to be seen soon.
         if self._record_due.is_set():
             self._record_due.clear()
             judged = [(name, status.health) for name, status in processes.items()]
@@ -169,46 +175,15 @@ class Monitor:
         self._watch.watch(pids)
         return _AFTER_DEATH_S if pids & self._watch.died() else ROUND_S
 
-    def _examine(self, each: SeenCollector, seen: Round) -> ProcessStatus:
+    def _examine(self, each: SeenCollector) -> ProcessStatus:
         name = each.file.name
-        memory = self._memory.get(name)
-        if memory is None:
-            memory = self._memory[name] = _Memory(
-                incarnation=self._history.last_incarnation(name),
-                restarts=deque(self._history.restarts(name, seen.taken_at - _DAY)),
-            )
-        self._note_incarnation(name, each, seen, memory)
+        memory = self._memory.setdefault(name, _Memory())
         health = judge_collector(each, memory.health, self._settings)
-        status = view_collector(each, health, len(memory.restarts), self._settings)
+        restarts = self._chronicle.restart_count(name, each.facts.taken_at)
+        status = view_collector(each, health, restarts, self._settings)
         self._publish(status, memory)
         memory.health = health
         return status
-
-    def _note_incarnation(
-        self, name: str, each: SeenCollector, seen: Round, memory: _Memory
-    ) -> None:
-        usage = each.facts.usage
-        while memory.restarts and memory.restarts[0] < seen.taken_at - _DAY:
-            memory.restarts.popleft()
-        if usage is None:
-            return
-        before, now = memory.incarnation, (usage.pid, usage.created_at)
-        if before is not None and before[0] == now[0] and _same_instant(before[1], now[1]):
-            return
-        supervisor_start = seen.supervisor.started_at
-        unrequested = (
-            before is not None
-            # With a new supervisord every process is new; that is no restart of this one.
-            and (supervisor_start is None or before[1] >= supervisor_start)
-            and not self._audit.was_commanded(name, usage.created_at - _COMMAND_WINDOW)
-        )
-        memory.incarnation = now
-        if unrequested:
-            memory.restarts.append(seen.taken_at)
-            log.warning("collector was restarted", extra={"collector": name, "pid": usage.pid})
-        self._history.note_incarnation(
-            name, *now, restarted_at=seen.taken_at if unrequested else None
-        )
 
     def _publish(self, status: ProcessStatus, memory: _Memory) -> None:
         """Send a change of state at once, and figures that always change once a second."""
@@ -242,11 +217,6 @@ def _health_message(status: ProcessStatus) -> dict[str, object]:
         "score": health["score"],
         "checks": health["checks"],
     }
-
-
-def _same_instant(a: datetime, b: datetime) -> bool:
-    # psutil derives it from clock ticks and the boot time; the database keeps milliseconds.
-    return abs(a - b) < timedelta(milliseconds=50)
 
 
 def _service(info: ProcessInfo, measured: ProcessUsage | None, seen: Round) -> ServiceStatus:

@@ -1,5 +1,8 @@
 """Looks at everything afresh: supervisord, operating system, heartbeats, logs, files."""
 
+import contextlib
+import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from control_plane.clock import Clock
@@ -10,14 +13,16 @@ from control_plane.domain.observation import (
     SeenCollector,
     SupervisorView,
 )
-from control_plane.domain.process import ProcessInfo, ProcessUsage
-from control_plane.errors import ControlPlaneError
+from control_plane.domain.process import Desired, ProcessInfo, ProcessUsage
+from control_plane.errors import ControlPlaneError, StorageError
 from control_plane.logs.error_counter import ErrorCounter
 from control_plane.settings import Settings
 from control_plane.storage.collector_files import CollectorFiles
 from control_plane.supervisor.client import SupervisorClient
-from control_plane.telemetry.heartbeats import latest_heartbeat
+from control_plane.telemetry.heartbeats import HeartbeatReader
 from control_plane.telemetry.process_usage import ProcessUsageSampler
+
+log = logging.getLogger(__name__)
 
 _FIVE_MINUTES = timedelta(minutes=5)
 _USAGE_EVERY_S = 1.0
@@ -27,10 +32,20 @@ _USAGE_EVERY_S = 1.0
 class Observer:
     """Owned by one thread, because CPU readings and log places are differences between looks."""
 
-    def __init__(self, settings: Settings, client: SupervisorClient, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: SupervisorClient,
+        stopped_by_operators: Callable[[], set[str]],
+        clock: Clock,
+    ) -> None:
         self._settings = settings
         self._client = client
+        self._stopped_by_operators = stopped_by_operators
+        self._stopped: set[str] = set()
+        self._blind: set[str] = set()
         self._clock = clock
+        self._heartbeats = HeartbeatReader(settings.home, clock.monotonic)
         self._files = CollectorFiles(settings.collectors_dir)
         self._sampler = ProcessUsageSampler(clock.monotonic)
         self._errors = ErrorCounter(settings.log_file)
@@ -44,7 +59,10 @@ class Observer:
         infos = self._supervisord(now)
         files = self._files.scan()
         self._forget_gone_processes(infos)
-        collectors = tuple(self._collector(file, infos, now) for file in files.values())
+        with contextlib.suppress(StorageError):
+            # While the database is away, the last word that is known counts.
+            self._stopped = self._stopped_by_operators()
+        collectors = tuple(self._collector_or_blind(file, infos, now) for file in files.values())
         services = tuple(
             (info, self._usage_of(info.pid)) for name, info in infos.items() if name not in files
         )
@@ -85,13 +103,46 @@ class Observer:
         usage = self._sampler.sample(pid)
         return usage.created_at if usage else None
 
+    def _collector_or_blind(
+        self, file: CollectorFile, infos: dict[str, ProcessInfo], now: datetime
+    ) -> SeenCollector:
+        """Look at one collector; whatever goes wrong with it must not hide the others."""
+        try:
+            seen = self._collector(file, infos, now)
+        except Exception as exc:
+            if file.name not in self._blind:
+                log.exception("collector cannot be looked at", extra={"collector": file.name})
+            self._blind.add(file.name)
+            facts = Observation(
+                taken_at=now,
+                supervisor_reachable=self._supervisor is not None and self._supervisor.reachable,
+                info=infos.get(file.name),
+                usage=None,
+                heartbeat=None,
+                heartbeat_age_s=None,
+                config_problem=None,
+                errors_5min=None,
+                uptime_s=None,
+                blind_reason=f"{type(exc).__name__}: {exc}",
+            )
+            return SeenCollector(
+                file=file,
+                desired=Desired.STOP if file.name in self._stopped else Desired.RUN,
+                facts=facts,
+                log_file=self._settings.log_file(file.name),
+                error_count_24h=0,
+                last_logged_error=None,
+            )
+        self._blind.discard(file.name)
+        return seen
+
     def _collector(
         self, file: CollectorFile, infos: dict[str, ProcessInfo], now: datetime
     ) -> SeenCollector:
         info = infos.get(file.name)
         pid = info.pid if info else None
         usage = self._usage_of(pid)
-        seen = latest_heartbeat(self._settings.home, file.name, pid)
+        seen = self._heartbeats.latest(file.name, pid)
         self._errors.look(file.name, now)
         logged = self._errors.last_error(file.name)
         facts = Observation(
@@ -107,9 +158,10 @@ class Observer:
         )
         return SeenCollector(
             file=file,
+            desired=Desired.STOP if file.name in self._stopped else Desired.RUN,
             facts=facts,
             log_file=self._settings.log_file(file.name),
-            error_count_24h=self._errors.count(file.name, now),
+            error_count_24h=self._errors.count_day(file.name, now),
             last_logged_error=logged.message if logged else None,
         )
 

@@ -6,6 +6,8 @@ The API and the command line come through here alike, so there is one path for e
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import PurePath
 
 from control_plane.auth.attempts import SignInAttempts
 from control_plane.auth.passwords import hash_password, verify_password
@@ -13,6 +15,7 @@ from control_plane.auth.permissions import Actor, Permission, Role, require
 from control_plane.auth.tokens import API_TOKEN_PREFIX, new_token, token_hash
 from control_plane.clock import Clock
 from control_plane.domain.audit import AuditEvent
+from control_plane.domain.process import Desired
 from control_plane.errors import (
     BadCredentials,
     Busy,
@@ -23,7 +26,7 @@ from control_plane.errors import (
 )
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
-from control_plane.storage.desired_states import Desired, DesiredStates
+from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.supervisor.event_stream import ForeignCall
 from control_plane.supervisor.process_manager import (
@@ -35,6 +38,8 @@ from control_plane.supervisor.process_manager import (
 )
 
 log = logging.getLogger(__name__)
+
+_INTERRUPTED_LATELY = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +93,7 @@ class ProcessCommands:
 
     def interrupted(self) -> list[Pending]:
         """Return the commands that a control plane began and died over."""
-        return self._pending.all()
+        return self._pending.all(self._clock.now() - _INTERRUPTED_LATELY)
 
     def finish(self, commands: Sequence[Pending]) -> None:
         """End interrupted commands: a restart between its stop and its start, say.
@@ -96,6 +101,8 @@ class ProcessCommands:
         Each is sent again only as far as its effect is not there yet.
         """
         for command in commands:
+            if command not in self.interrupted():
+                continue  # Somebody has commanded otherwise meanwhile.
             actor = Actor(name=command.actor, role=Role.OPERATOR, origin=command.origin)
             if command.action not in self._actions or not self._is_collector(command.process):
                 self._pending.end(command.process)
@@ -134,6 +141,10 @@ class ProcessCommands:
             if not isinstance(exc, Busy):
                 self._pending.end(name)
             raise
+        except BaseException:
+            # Ctrl-C on the command line: whoever pressed it does not want it done later.
+            self._pending.end(name)
+            raise
         finally:
             self._wake()
         self._pending.end(name)
@@ -152,6 +163,10 @@ class ProcessCommands:
             results = self._manager.bulk(
                 action, known, lambda name: self._begin(actor, action, name, "bulk")
             )
+        except BaseException:
+            for name in known:
+                self._pending.end(name)
+            raise
         finally:
             self._wake()
         for result in results:
@@ -182,6 +197,7 @@ class ProcessCommands:
         if known_action and self._is_collector(call.target):
             wanted = Desired.STOP if call.action == "stop" else Desired.RUN
             self._desired.want(call.target, wanted, call.actor, call.at)
+            self._pending.end(call.target)
         self._wake()
 
     def _record(
@@ -201,7 +217,9 @@ class ProcessCommands:
 
 def _is_our_own(call: ForeignCall) -> bool:
     """Calls of the panel and of ``daqplane`` are in the audit trail already, with their user."""
-    return any(word in call.command for word in ("-m control_plane", "bin/daqplane"))
+    words = call.command.split()[:4]
+    module = words[1:3] == ["-m", "control_plane"]
+    return module or any(PurePath(word).name == "daqplane" for word in words[:2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +230,10 @@ class SignIn:
     csrf_token: str
     name: str
     role: Role
+
+
+_SETTING_UP = ":setup"
+"""Stands in for the user name, which has no colon, where attempts are counted."""
 
 
 class AccountCommands:
@@ -225,14 +247,12 @@ class AccountCommands:
 
     def sign_in(self, name: str, password: str, origin: str) -> SignIn:
         """Raises BadCredentials or RateLimited."""
-        keys = (f"user:{name}", f"address:{origin}")
-        self._attempts.check(*keys)
+        self._attempts.begin(name, origin)
         user = self._accounts.user(name)
         if not verify_password(password, user.password_hash if user else None) or user is None:
-            self._attempts.failed(*keys)
             self._record(name, origin, "session.open", name, "denied")
             raise BadCredentials
-        self._attempts.succeeded(*keys)
+        self._attempts.succeeded(name, origin)
         self._record(name, origin, "session.open", name, "done")
         return self._open(name, Role(user.role))
 
@@ -252,13 +272,10 @@ class AccountCommands:
         Raises:
             BadSetupToken, WeakPassword, RateLimited.
         """
-        key = f"setup:{origin}"
-        self._attempts.check(key)
-        # Counted before the slow hash, so that guessing costs us little.
-        self._attempts.failed(key)
+        self._attempts.begin(_SETTING_UP, origin)
         hashed = hash_password(password)
         self._accounts.set_up(token_hash(token), name, hashed, self._clock.now())
-        self._attempts.succeeded(key)
+        self._attempts.succeeded(_SETTING_UP, origin)
         self._record(name, origin, "user.add", name, "done", "first administrator")
         return self._open(name, Role.ADMIN)
 

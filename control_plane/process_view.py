@@ -1,12 +1,15 @@
 """Puts together what the API, the live channel and the panel show of one collector; pure."""
 
+from dataclasses import replace
 from datetime import datetime
 
+from collectors.contract.heartbeat import ConnectionStatus as DeviceConnection
 from control_plane.domain.health import HealthStatus, ProcessHealth
 from control_plane.domain.observation import SeenCollector
 from control_plane.domain.process import (
     PROTOCOL_TYPES,
     ConnectionStatus,
+    Desired,
     PerformanceMetrics,
     ProcessState,
     ProcessStatus,
@@ -15,9 +18,6 @@ from control_plane.domain.process import (
 from control_plane.health.checks import CHECKS
 from control_plane.health.score import judge
 from control_plane.settings import Settings
-
-_STOPPED_BY_OPERATOR = (SupervisorState.STOPPED, SupervisorState.STOPPING)
-"""supervisord reaches these states only on somebody's request."""
 
 
 def judge_collector(
@@ -40,13 +40,14 @@ def view_collector(
     facts, config = seen.facts, seen.file.config
     info, usage, beat = facts.info, facts.usage, facts.heartbeat
     has_process = info is not None and info.pid is not None
+    devices = _present_devices(seen, settings)
     return ProcessStatus(
         name=seen.file.name,
         display_name=config.display_name if config else "",
         type=PROTOCOL_TYPES.get(seen.file.protocol or "", "unknown"),
         status=info.status if info else ProcessState.UNKNOWN,
         supervisor_state=info.state if info else SupervisorState.UNKNOWN,
-        desired="stop" if _is_stopped(seen) else "run",
+        desired=seen.desired,
         pid=info.pid if info else None,
         cpu_percent=usage.cpu_percent if usage else None,
         memory_mb=usage.memory_mb if usage else None,
@@ -55,7 +56,7 @@ def view_collector(
         last_heartbeat=beat.sent_at if beat else None,
         restart_count=restart_count,
         last_error=_last_error(seen, health),
-        connection_status=ConnectionStatus.of(beat.connections) if beat else None,
+        connection_status=ConnectionStatus.of(devices),
         data_collection_rate=round(beat.samples_per_s, 2) if beat and has_process else 0.0,
         expected_rate=round(beat.expected_samples_per_s, 2) if beat else 0.0,
         last_data_time=beat.last_data_time if beat else None,
@@ -64,11 +65,11 @@ def view_collector(
         health_score=health.score,
         error_count_24h=seen.error_count_24h,
         config_file=str(seen.file.path),
-        config_revision=seen.file.revision,
+        config_revision=beat.config_revision if beat else seen.file.revision,
         command=_command(seen, settings),
         observed_at=facts.taken_at,
         health=health,
-        devices=beat.connections if beat else (),
+        devices=devices,
     )
 
 
@@ -89,7 +90,23 @@ def measure_performance(status: ProcessStatus, at: datetime) -> PerformanceMetri
 
 
 def _is_stopped(seen: SeenCollector) -> bool:
-    return seen.facts.info is not None and seen.facts.info.state in _STOPPED_BY_OPERATOR
+    """A process that should stay stopped and does, or is on its way there."""
+    info = seen.facts.info
+    if info is None or seen.desired is not Desired.STOP:
+        return False
+    return info.pid is None or info.state is SupervisorState.STOPPING
+
+
+def _present_devices(seen: SeenCollector, settings: Settings) -> tuple[DeviceConnection, ...]:
+    """Return the links as reported; nobody who has ended or fallen silent holds one."""
+    facts = seen.facts
+    if facts.heartbeat is None:
+        return ()
+    ended = facts.supervisor_reachable and (facts.info is None or facts.info.pid is None)
+    silent = (facts.heartbeat_age_s or 0.0) > settings.limits.heartbeat_timeout
+    if not ended and not silent:
+        return facts.heartbeat.connections
+    return tuple(replace(link, is_connected=False) for link in facts.heartbeat.connections)
 
 
 def _last_error(seen: SeenCollector, health: ProcessHealth) -> str | None:

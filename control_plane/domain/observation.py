@@ -7,7 +7,7 @@ from pathlib import Path
 from collectors.contract.config import AnyCollector
 from collectors.contract.config_problems import ConfigProblem
 from collectors.contract.heartbeat import Heartbeat
-from control_plane.domain.process import ProcessInfo, ProcessUsage
+from control_plane.domain.process import Desired, ProcessInfo, ProcessUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class Observation:
         config_problem: First problem of the collector's file; ``None`` if it is valid.
         errors_5min: ERROR and CRITICAL lines; ``None`` if the log cannot be read.
         uptime_s: Of this process; ``None`` without one.
+        blind_reason: Why the look at this collector failed; then nothing else counts.
     """
 
     taken_at: datetime
@@ -51,6 +52,7 @@ class Observation:
     config_problem: ConfigProblem | None
     errors_5min: int | None
     uptime_s: float | None
+    blind_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class SeenCollector:
     """One collector: its file, the facts for the checks, and figures that only people read."""
 
     file: CollectorFile
+    desired: Desired
     facts: Observation
     log_file: Path
     error_count_24h: int

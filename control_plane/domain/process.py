@@ -24,6 +24,13 @@ class SupervisorState(enum.StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+class Desired(enum.StrEnum):
+    """What operators want of a collector."""
+
+    RUN = "run"
+    STOP = "stop"
+
+
 class ProcessState(enum.StrEnum):
     """The design document's states; UNKNOWN while supervisord does not answer."""
 
@@ -166,7 +173,7 @@ class ProcessStatus:
     type: str
     status: ProcessState
     supervisor_state: SupervisorState
-    desired: str
+    desired: Desired
     pid: int | None
     cpu_percent: float | None
     memory_mb: float | None

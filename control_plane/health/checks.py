@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from collectors.contract.heartbeat import ConnectionStatus, Heartbeat
 from collectors.contract.messages import sentence
+from collectors.contract.signals import EXIT_CONFIG
 from control_plane.domain.health import (
     HealthCheckConfig,
     HealthCheckResult,
@@ -29,31 +30,39 @@ _LATE_INTERVALS = 3
 def process_alive(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
     """Is the process there, and does its work loop turn?"""
     kind = HealthCheckType.PROCESS_ALIVE
+    if seen.blind_reason is not None:
+        return _unknown(kind, "process.blind", "read_own_log", reason=seen.blind_reason)
     if not seen.supervisor_reachable:
         return _unknown(kind, "process.supervisor_unreachable", "check_supervisord")
-    if seen.config_problem is not None and (seen.info is None or seen.info.pid is None):
-        # Each reader's sentence takes the text in its own language.
-        texts = {
-            "problem": seen.config_problem.text(),
-            "problem_zh": seen.config_problem.text("zh-CN"),
-        }
-        return _critical(kind, "process.bad_config", "fix_config", **texts)
-    if seen.info is None:
-        return _critical(kind, "process.not_known", "apply_config")
-    if seen.info.pid is None:
-        return _without_process(seen.info)
+    if seen.info is None or seen.info.pid is None:
+        return _without_process(seen)
     if seen.usage is not None and seen.usage.is_frozen:
         return _critical(kind, "process.frozen", "restart", pid=seen.info.pid)
     return _work_loop(seen, limits)
 
 
-def _without_process(info: ProcessInfo) -> HealthCheckResult:
+def _without_process(seen: Observation) -> HealthCheckResult:
+    kind, info = HealthCheckType.PROCESS_ALIVE, seen.info
+    if seen.config_problem is not None:
+        # Each reader's sentence takes the text in its own language.
+        problem = seen.config_problem
+        texts = {"problem": problem.text(), "problem_zh": problem.text("zh-CN")}
+        return _critical(kind, "process.bad_config", "fix_config", **texts)
+    if info is None:
+        return _critical(kind, "process.not_known", "apply_config")
+    return _why_ended(info)
+
+
+def _why_ended(info: ProcessInfo) -> HealthCheckResult:
     kind = HealthCheckType.PROCESS_ALIVE
     match info.state:
         case SupervisorState.BACKOFF:
             return _critical(kind, "process.backoff", "read_log", **_ended(info))
         case SupervisorState.FATAL:
             return _critical(kind, "process.fatal", "read_log", "restart", **_ended(info))
+        case SupervisorState.EXITED if info.exit_status == EXIT_CONFIG:
+            # The file is valid, or this would not be reached: its own boot ledger ended it.
+            return _critical(kind, "process.quarantined", "read_log", "start")
         case SupervisorState.EXITED:
             return _critical(kind, "process.exited", "read_log", "restart", **_ended(info))
         case _:
@@ -63,7 +72,8 @@ def _without_process(info: ProcessInfo) -> HealthCheckResult:
 def _ended(info: ProcessInfo) -> dict[str, object]:
     """Return how the last process ended, for the sentences of either language."""
     left = info.last_exit
-    if left is None:
+    could_not_start = info.spawn_error and not info.spawn_error.startswith("Exited too quickly")
+    if left is None or could_not_start:
         text = info.spawn_error or f"exit {info.exit_status}"
         return {"ended": text, "ended_zh": text}
     code = "exit.code" if left.signal is None else "exit.signal"
@@ -89,7 +99,20 @@ def _work_loop(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResul
     if age > limits.heartbeat_warning:
         limit = round(limits.heartbeat_warning)
         return _warning(kind, "process.heartbeat_late", age_s=round(age), limit_s=limit)
-    return _healthy(kind, "process.alive")
+    return _held_back(seen) or _healthy(kind, "process.alive")
+
+
+def _held_back(seen: Observation) -> HealthCheckResult | None:
+    """A collector that crashed lately reports, but does not work yet, or no more."""
+    kind, beat = HealthCheckType.PROCESS_ALIVE, seen.heartbeat
+    if beat is None:
+        return None
+    if beat.quarantined:
+        return _critical(kind, "process.quarantined", "read_log", "start")
+    if beat.held_until is None or beat.held_until <= seen.taken_at:
+        return None
+    wait_s = (beat.held_until - seen.taken_at).total_seconds()
+    return _warning(kind, "process.held", "read_log", wait_s=round(wait_s))
 
 
 def _starting(seen: Observation, uptime_s: float) -> HealthCheckResult:
@@ -197,6 +220,8 @@ def resource_usage(seen: Observation, limits: HealthCheckConfig) -> HealthCheckR
     usage = seen.usage
     if usage is None:
         return _unknown(kind, "resources.no_process")
+    if usage.cpu_percent is None and usage.memory_mb <= limits.memory_threshold:
+        return _healthy(kind, "resources.memory_ok", memory_mb=round(usage.memory_mb))
     figures: dict[str, object] = {
         "cpu_percent": round(usage.cpu_percent or 0.0),
         "memory_mb": round(usage.memory_mb),
@@ -234,7 +259,7 @@ CHECKS: tuple[Callable[[Observation, HealthCheckConfig], HealthCheckResult], ...
 def _is_starting(seen: Observation, limits: HealthCheckConfig) -> bool:
     """Tell whether the process is too young to have reported."""
     has_process = seen.info is not None and seen.info.pid is not None
-    young = (seen.uptime_s or 0.0) <= limits.startup_grace
+    young = (seen.uptime_s or 0.0) <= limits.startup_grace and seen.blind_reason is None
     return has_process and seen.heartbeat_age_s is None and young
 
 

@@ -35,6 +35,18 @@ class AuditTrail:
                     AuditEntry.target.in_((process, "all")),
                     AuditEntry.at_ms >= to_ms(since),
                     AuditEntry.action.startswith("process."),
+                    AuditEntry.outcome == "requested",
                 )
                 .exists()
             )
+
+    def last_outcome(self, process: str) -> str | None:
+        """Return what came of the newest command for ``process``, ``None`` without any."""
+        with self._database.connection():
+            row = (
+                AuditEntry.select(AuditEntry.outcome)
+                .where(AuditEntry.target == process, AuditEntry.action.startswith("process."))
+                .order_by(AuditEntry.id.desc())
+                .first()
+            )
+            return None if row is None else str(row.outcome)

@@ -51,7 +51,7 @@ class StateDatabase:
         try:
             opened = self._database.connect(reuse_if_open=True)
             yield self._database
-        except (peewee.OperationalError, peewee.DatabaseError, peewee.InterfaceError) as exc:
+        except peewee.PeeweeException as exc:
             raise StorageError(reason=str(exc)) from exc
         finally:
             if opened:

@@ -1,16 +1,11 @@
 """What operators want of each collector: to run (the default) or to stay stopped."""
 
-import enum
 from datetime import datetime
 
+from control_plane.domain.process import Desired
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.models import DesiredState
 from control_plane.storage.times import to_ms
-
-
-class Desired(enum.StrEnum):
-    RUN = "run"
-    STOP = "stop"
 
 
 class DesiredStates:
@@ -26,6 +21,11 @@ class DesiredStates:
             DesiredState.insert(process=process, **facts).on_conflict(
                 conflict_target=[DesiredState.process], update=facts
             ).execute()
+
+    def forget(self, process: str) -> None:
+        """Drop what is noted of a collector that is taken out of service."""
+        with self._database.connection():
+            DesiredState.delete().where(DesiredState.process == process).execute()
 
     def stopped(self) -> set[str]:
         """Return the collectors that are to stay stopped."""

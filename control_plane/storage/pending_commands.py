@@ -42,9 +42,13 @@ class PendingCommands:
         with self._database.connection():
             PendingCommand.delete().where(PendingCommand.process == process).execute()
 
-    def all(self) -> list[Pending]:
-        """Return what was begun and not ended, by a process of ours that is no more."""
+    def all(self, since: datetime) -> list[Pending]:
+        """Return what was begun since then and not ended; forget what is older.
+
+        What was interrupted long ago says nothing about what is wanted now.
+        """
         with self._database.connection():
+            PendingCommand.delete().where(PendingCommand.at_ms < to_ms(since)).execute()
             return [
                 Pending(process=r.process, action=r.action, actor=r.actor, origin=r.origin)
                 for r in PendingCommand.select().order_by(PendingCommand.at_ms)

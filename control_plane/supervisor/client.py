@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+from xml.parsers.expat import ExpatError
 
 from supervisor.xmlrpc import Faults
 
@@ -204,7 +205,7 @@ class SupervisorClient:
                 return function(*args)
             except xmlrpc.client.Fault as fault:
                 return _translate_fault(fault, args)
-            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as exc:
+            except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as exc:
                 # A kept connection that broke once would fail for ever with CannotSendRequest,
                 # and the supervisord that comes back may be another one.
                 self._transport.close()

@@ -24,6 +24,8 @@ _ACTIONS = {
     "supervisor.stopProcessGroup": "stop",
     "supervisor.startAllProcesses": "start",
     "supervisor.stopAllProcesses": "stop",
+    # The last step of `supervisorctl update`: the program runs again.
+    "supervisor.addProcessGroup": "start",
 }
 
 
@@ -77,6 +79,10 @@ class EventStream:
                 self._stopping.wait(_WITHOUT_PLUGIN_S)
             except ControlPlaneError:
                 self._stopping.wait(_RETRY_S)
+            except Exception:
+                # This thread must not end: it is the only one that hears of others' commands.
+                log.exception("events cannot be read")
+                self._stopping.wait(_RETRY_S)
             else:
                 if not self._stopping.is_set():
                     self._take(batch)
@@ -84,14 +90,15 @@ class EventStream:
 
     def _take(self, batch: EventBatch) -> None:
         self._boot, self._sequence = batch.boot, batch.sequence
-        if batch.events or batch.gap:
-            self._on_change()
+        # Noted first: the look that follows asks whether a new process was wanted.
         for event in batch.events:
             if event["type"] == "rpc":
                 try:
                     self._on_foreign_call(_foreign_call(event))
-                except ControlPlaneError:
+                except Exception:
                     log.exception("a call of somebody else could not be noted")
+        if batch.events or batch.gap:
+            self._on_change()
 
 
 def _foreign_call(event: dict[str, Any]) -> ForeignCall:

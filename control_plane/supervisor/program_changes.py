@@ -1,5 +1,6 @@
 """Adds, changes or removes one program of a running supervisord without touching any other."""
 
+import contextlib
 import enum
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from control_plane.errors import InvalidProgramFile, SupervisorFault
+from control_plane.errors import InvalidProgramFile, SupervisorFault, UnknownProcess
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.process_manager import ProcessManager
 from control_plane.supervisor.program_files import render_program, write_atomically
@@ -42,8 +43,10 @@ class ProgramChanges:
             Busy, SupervisorUnreachable, SupervisorFault.
         """
         path = self._path(name)
-        text = render_program("collector", name, self._home)
         previous = path.read_text(encoding="utf-8") if path.exists() else None
+        # Whether it starts by itself is the operator's word of before, not part of this change.
+        autostart = "autostart=false" not in (previous or "")
+        text = render_program("collector", name, self._home, autostart=autostart)
         if previous != text:
             self._check(name, text)
             write_atomically(path, text)
@@ -65,8 +68,9 @@ class ProgramChanges:
 
     def remove(self, name: str) -> None:
         """Stop the program and forget it; raises as :meth:`apply` does."""
-        self._manager.stop(name)
-        self._client.remove_program(name)
+        with contextlib.suppress(UnknownProcess):
+            self._manager.stop(name)
+            self._client.remove_program(name)
         self._path(name).unlink(missing_ok=True)
         self._client.reread()
 

@@ -1,6 +1,7 @@
 """Reads the heartbeat files of collectors on this machine."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from collectors.contract.heartbeat import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenHeartbeat:
-    """A heartbeat and the age of its file in seconds."""
+    """A heartbeat and its age in seconds."""
 
     beat: Heartbeat
     age_s: float
@@ -31,8 +32,32 @@ def latest_heartbeat(home: Path, collector: str, pid: int | None) -> SeenHeartbe
         beat = read_heartbeat(path)
         if beat is None or (pid is not None and beat.pid != pid):
             return None
-        # Both times come from this machine's clock, at the moment of writing and now.
         age_s = max(0.0, time.time() - path.stat().st_mtime)
     except (HeartbeatError, OSError):
         return None
     return SeenHeartbeat(beat=beat, age_s=age_s)
+
+
+class HeartbeatReader:
+    """Reads again and again; then the ages do not depend on the wall clock. Owned by one thread."""
+
+    def __init__(self, home: Path, monotonic: Callable[[], float]) -> None:
+        self._home = home
+        self._monotonic = monotonic
+        # (pid, sequence) of the newest beat of each collector, and when it was young.
+        self._newest: dict[str, tuple[tuple[int, int], float]] = {}
+
+    def latest(self, collector: str, pid: int | None) -> SeenHeartbeat | None:
+        """Return what :func:`latest_heartbeat` returns, aged by the monotonic clock."""
+        seen = latest_heartbeat(self._home, collector, pid)
+        if seen is None:
+            return None
+        now, name = self._monotonic(), (seen.beat.pid, seen.beat.sequence)
+        known = self._newest.get(collector)
+        if known is None:
+            # Only the first beat has to be believed what its file says: it may be an old one.
+            known = (name, now - seen.age_s)
+        elif known[0] != name:
+            known = (name, now)
+        self._newest[collector] = known
+        return SeenHeartbeat(beat=seen.beat, age_s=max(0.0, now - known[1]))

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 DAQPLANE = Path(sys.executable).with_name("daqplane")
 START_DEADLINE_S = 30.0
 
@@ -114,7 +115,7 @@ class Installation:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with LOCAL.open(request, timeout=30) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as exc:
             return json.load(exc)

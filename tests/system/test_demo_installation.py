@@ -100,7 +100,8 @@ def test_a_restart_on_request_is_not_counted_as_one_that_nobody_asked_for(
 def test_a_stop_is_no_fault_and_a_start_ends_it(demo: Installation) -> None:
     stopped = demo.run("stop", "demo-mitsubishi")
     assert stopped.returncode == 0, stopped.stderr
-    status = demo.wait_until("demo-mitsubishi", lambda s: s["desired"] == "stop", "is stopped")
+    status = demo.wait_until("demo-mitsubishi", lambda s: s["status"] == "STOPPED", "is stopped")
+    assert status["desired"] == "stop"
     assert (status["status"], status["pid"], status["health_score"]) == ("STOPPED", None, None)
     assert status["health"]["status"] == "stopped"
     started = demo.request("/api/v1/processes/demo-mitsubishi/start", "POST")

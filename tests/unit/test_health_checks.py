@@ -144,9 +144,13 @@ def test_everything_that_works_is_healthy_and_scores_100() -> None:
     [
         (replace(GOOD, supervisor_reachable=False), "unknown", "process.supervisor_unreachable"),
         (replace(GOOD, info=None), "critical", "process.not_known"),
+        (replace(GOOD, blind_reason="OSError"), "unknown", "process.blind"),
         (with_info(SupervisorState.BACKOFF), "critical", "process.backoff"),
         (with_info(SupervisorState.FATAL), "critical", "process.fatal"),
         (with_info(SupervisorState.EXITED, exit_status=1), "critical", "process.exited"),
+        (with_info(SupervisorState.EXITED, exit_status=78), "critical", "process.quarantined"),
+        (with_beat(held_until=ago(-5)), "warning", "process.held"),
+        (with_beat(quarantined=True), "critical", "process.quarantined"),
         (
             replace(GOOD, usage=replace(GOOD.usage, is_frozen=True)),
             "critical",
