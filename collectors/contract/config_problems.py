@@ -73,13 +73,18 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise ConfigError.single(file, "", "too_large", {"limit_mb": 8})
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        repr(document)  # An integer too long to be shown can be written in hexadecimal.
+        return document
     except UnicodeDecodeError as exc:
         raise ConfigError.single(file, "", "not_utf8", {"position": exc.start}) from None
     except OSError as exc:
         raise ConfigError.single(file, "", "unreadable", {"reason": exc.strerror}) from None
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError.single(file, "", "not_toml", {"reason": str(exc)}) from None
+    except ValueError as exc:  # An integer of more than 4300 digits.
+        reason = str(exc).partition(";")[0]
+        raise ConfigError.single(file, "", "not_toml", {"reason": reason}) from None
     except RecursionError:
         raise ConfigError.single(file, "", "not_toml", {"reason": "nested too deeply"}) from None
 
