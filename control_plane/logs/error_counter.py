@@ -3,15 +3,17 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from control_plane.domain.logs import LogEntry, LogLevel
-from control_plane.logs.follower import Cursor, read_after
+from control_plane.logs.follower import Cursor, cursor_before_end, read_after
 from control_plane.logs.parser import parse_line
 
 _DAY = timedelta(hours=24)
-_LINES_A_ROUND = 5000
+_FIRST_LOOK_BYTES = 2_000_000
+_LINES_A_READ = 10_000
+_READS_A_LOOK = 4
 _MAX_KEPT = 100_000
 
 
@@ -21,47 +23,83 @@ class _State:
     # One entry for each error line, oldest first.
     times: deque[datetime] = field(default_factory=lambda: deque(maxlen=_MAX_KEPT))
     last_error: LogEntry | None = None
+    is_readable: bool = False
+    # Whether everything was read at the last look, so that what comes now was just written.
+    has_caught_up: bool = False
+    last_time: datetime | None = None
 
 
 class ErrorCounter:
-    """Reads what was appended to the logs since the last look. Owned by one thread."""
+    """Reads what was appended to the logs since the last look. Owned by one thread.
+
+    The first look begins with at most the last 2 MB of the file in use; of a log that is larger,
+    and of what was rotated away before, the errors are counted from there on.
+    """
 
     def __init__(self, log_file: Callable[[str], Path]) -> None:
         self._log_file = log_file
         self._states: dict[str, _State] = {}
 
     def look(self, process: str, now: datetime) -> None:
-        """Read the lines that ``process`` wrote since the last look."""
+        """Read the lines that ``process`` wrote since the last look; a backlog in portions."""
         path = self._log_file(process)
         state = self._states.setdefault(process, _State())
         if state.cursor is None:
-            state.cursor = _beginning(path)
-        while state.cursor is not None:
-            read = read_after(path, state.cursor, _LINES_A_ROUND)
-            for line in read.lines:
-                entry = parse_line(line, process)
-                if entry.level in (LogLevel.ERROR, LogLevel.CRITICAL):
-                    state.times.append(entry.timestamp or now)
-                    state.last_error = entry
-            state.cursor = read.cursor
-            if len(read.lines) < _LINES_A_ROUND:
+            state.cursor = cursor_before_end(path, _FIRST_LOOK_BYTES)
+        state.is_readable = state.cursor is not None
+        for _ in range(_READS_A_LOOK):
+            if state.cursor is None:
                 break
+            read = read_after(path, state.cursor, _LINES_A_READ)
+            state.is_readable = read.readable
+            if not read.readable:
+                break
+            state.has_caught_up = state.has_caught_up and not read.reset
+            untimed = now if state.has_caught_up else _written_at(path, now)
+            for line in read.lines:
+                _take(state, parse_line(line, process), untimed)
+            if read.cursor == state.cursor:
+                state.has_caught_up = True
+                break
+            state.cursor = read.cursor
+        else:
+            state.has_caught_up = False
         while state.times and state.times[0] < now - _DAY:
             state.times.popleft()
 
-    def count(self, process: str, now: datetime, window: timedelta = _DAY) -> int:
-        """Return the error lines of the last ``window``, at most a day."""
-        times = self._states.get(process, _State()).times
-        return sum(at >= now - window for at in times)
+    def count(self, process: str, now: datetime, window: timedelta = _DAY) -> int | None:
+        """Return the error lines of the last ``window``, at most a day.
+
+        ``None`` if the log did not exist or could not be read at the last look.
+        """
+        state = self._states.get(process, _State())
+        return _since(state, now - window) if state.is_readable else None
+
+    def count_day(self, process: str, now: datetime) -> int:
+        """Return the error lines of the last day that were read, even if the log is gone now."""
+        return _since(self._states.get(process, _State()), now - _DAY)
 
     def last_error(self, process: str) -> LogEntry | None:
         """Return the newest error line since the control plane started or the log began."""
         return self._states.get(process, _State()).last_error
 
 
-def _beginning(path: Path) -> Cursor | None:
-    """Start with the file in use; what was rotated away before is not counted."""
+def _take(state: _State, entry: LogEntry, untimed: datetime) -> None:
+    """Count ``entry``; a line without a time is as old as the one before it, if that is old."""
+    state.last_time = entry.timestamp or state.last_time
+    if entry.level in (LogLevel.ERROR, LogLevel.CRITICAL):
+        before = untimed if state.has_caught_up else state.last_time or untimed
+        state.times.append(entry.timestamp or before)
+        state.last_error = entry
+
+
+def _since(state: _State, start: datetime) -> int:
+    return sum(at >= start for at in state.times)
+
+
+def _written_at(path: Path, now: datetime) -> datetime:
+    """Return when the file was last written to; no line in it is younger."""
     try:
-        return Cursor(path.stat().st_ino, 0)
+        return min(now, datetime.fromtimestamp(path.stat().st_mtime, UTC))
     except OSError:
-        return None
+        return now

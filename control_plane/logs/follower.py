@@ -1,5 +1,6 @@
 """Reads a log file that supervisord writes and rotates; every line once, whatever happens to it."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,50 +41,86 @@ class Lines:
     """Whole lines without their ends, and where to go on.
 
     ``reset``: the place is lost (rotated more than once, or truncated); these are the newest lines.
+    ``readable``: false when the file does not exist or cannot be read; there are no lines then.
     """
 
     lines: tuple[bytes, ...]
     cursor: Cursor
     reset: bool
+    readable: bool = True
 
 
 def read_tail(path: Path, count: int) -> Lines:
-    """Return the last ``count`` whole lines; a missing file has none."""
+    """Return the last ``count`` whole lines; a file that cannot be read has none."""
     try:
         with path.open("rb") as file:
             return _tail_of(file.fileno(), count)
-    except FileNotFoundError:
-        return Lines((), Cursor(0, 0), reset=False)
+    except OSError:
+        return Lines((), Cursor(0, 0), reset=False, readable=False)
 
 
 def read_after(path: Path, cursor: Cursor, max_lines: int) -> Lines:
-    """Return whole lines after ``cursor``, first those left in the file that was rotated away."""
+    """Return whole lines after ``cursor``, first those left in the file that was rotated away.
+
+    Fewer than ``max_lines`` do not mean that all is read; an unchanged cursor does.
+    """
+    try:
+        with path.open("rb") as file:
+            if _is_within(file.fileno(), cursor):
+                return _lines_from(file.fileno(), cursor, max_lines)
+            # A rotated file that is gone or closed to us is a lost place, not an unreadable log.
+            with (
+                contextlib.suppress(OSError),
+                path.with_name(path.name + ".1").open("rb") as rotated,
+            ):
+                if _is_within(rotated.fileno(), cursor):
+                    return _across_rotation(rotated.fileno(), file.fileno(), cursor, max_lines)
+            newest = _tail_of(file.fileno(), max_lines)
+            return Lines(newest.lines, newest.cursor, reset=cursor.inode != 0)
+    except OSError:
+        return Lines((), cursor, reset=False, readable=False)
+
+
+def cursor_before_end(path: Path, max_bytes: int) -> Cursor | None:
+    """Return the first line that begins in the last ``max_bytes``; ``None`` if unreadable."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            if cursor.inode == status.st_ino and cursor.offset <= status.st_size:
-                return _lines_from(file.fileno(), cursor, max_lines)
-            rotated = path.with_name(path.name + ".1")
-            if rotated.exists() and rotated.stat().st_ino == cursor.inode:
-                return _across_rotation(rotated, file.fileno(), cursor, max_lines)
-            newest = _tail_of(file.fileno(), max_lines)
-            return Lines(newest.lines, newest.cursor, reset=cursor.inode != 0)
-    except FileNotFoundError:
-        return Lines((), cursor, reset=False)
+            start = max(0, status.st_size - max_bytes)
+            if start > 0:
+                start += os.pread(file.fileno(), max_bytes, start - 1).find(b"\n")
+            return Cursor(status.st_ino, start)
+    except OSError:
+        return None
 
 
-def _across_rotation(rotated: Path, current_fd: int, cursor: Cursor, max_lines: int) -> Lines:
-    with rotated.open("rb") as old:
-        rest = _lines_from(old.fileno(), cursor, max_lines)
-        if len(rest.lines) >= max_lines:
-            return rest
-    start = Cursor(os.fstat(current_fd).st_ino, 0)
-    newer = _lines_from(current_fd, start, max_lines - len(rest.lines))
-    return Lines((*rest.lines, *newer.lines), newer.cursor, reset=False)
+def _is_within(fd: int, cursor: Cursor) -> bool:
+    status = os.fstat(fd)
+    return cursor.inode == status.st_ino and cursor.offset <= status.st_size
+
+
+def _across_rotation(old_fd: int, new_fd: int, cursor: Cursor, max_lines: int) -> Lines:
+    rest = _lines_from(old_fd, cursor, max_lines)
+    left = os.pread(old_fd, _READ_BYTES, rest.cursor.offset)
+    if len(rest.lines) >= max_lines or b"\n" in left or len(left) == _READ_BYTES:
+        return rest
+    # supervisord rotates between two writes, not between two lines: what is left in the old file
+    # is the beginning of the new file's first line.
+    data = left + os.pread(new_fd, _READ_BYTES - len(left), 0)
+    lines, end_bytes = _whole_lines(data, max_lines - len(rest.lines))
+    if end_bytes == 0 and left:
+        return rest
+    place = Cursor(os.fstat(new_fd).st_ino, end_bytes - len(left))
+    return Lines((*rest.lines, *lines), place, reset=False)
 
 
 def _lines_from(fd: int, cursor: Cursor, max_lines: int) -> Lines:
-    data = os.pread(fd, _READ_BYTES, cursor.offset)
+    lines, end_bytes = _whole_lines(os.pread(fd, _READ_BYTES, cursor.offset), max_lines)
+    return Lines(lines, Cursor(cursor.inode, cursor.offset + end_bytes), reset=False)
+
+
+def _whole_lines(data: bytes, max_lines: int) -> tuple[tuple[bytes, ...], int]:
+    """Return the first ``max_lines`` whole lines and the number of bytes that they take."""
     end = data.rfind(b"\n") + 1
     if end == 0 and len(data) == _READ_BYTES:
         end = len(data)  # One endless line: hand it on in pieces rather than stand still.
@@ -93,7 +130,7 @@ def _lines_from(fd: int, cursor: Cursor, max_lines: int) -> Lines:
     if len(lines) > max_lines:
         lines = lines[:max_lines]
         end = sum(len(line) + 1 for line in lines)
-    return Lines(tuple(lines), Cursor(cursor.inode, cursor.offset + end), reset=False)
+    return tuple(lines), end
 
 
 def _tail_of(fd: int, count: int) -> Lines:
