@@ -36,6 +36,7 @@ class ConnectionStatus:
         round_trip_ms: Median time of the last 100 requests.
         requests: Requests since the process started; ``request_errors`` of them failed.
         points: Configured points; ``bad_points`` of them have no usable value now.
+        shortest_interval_s: Of the device's poll groups; the scale on which its silence is judged.
         next_attempt_in_s: Seconds until the next connect while disconnected.
     """
 
@@ -55,6 +56,7 @@ class ConnectionStatus:
     request_errors: int = 0
     points: int = 0
     bad_points: int = 0
+    shortest_interval_s: float = 1.0
     next_attempt_in_s: float | None = None
 
 
@@ -78,7 +80,7 @@ class Heartbeat:
         samples: Readings since the process started; ``good_samples`` of them good or uncertain.
         samples_per_s: Good samples a second over the last 10 s.
         expected_samples_per_s: What the configuration asks for.
-        shortest_interval_s: Of all poll groups; the scale on which ages are judged.
+        shortest_interval_s, longest_interval_s: Of all poll groups; the scales of ages and rates.
         last_data_time: Receive time of the newest good sample.
         late_cycles: Cycles that started more than 10 % of their interval late.
         skipped_cycles: Cycles left out because the one before had not ended.
@@ -104,6 +106,7 @@ class Heartbeat:
     samples_per_s: float = 0.0
     expected_samples_per_s: float = 0.0
     shortest_interval_s: float = 1.0
+    longest_interval_s: float = 1.0
     last_data_time: datetime | None = None
     late_cycles: int = 0
     skipped_cycles: int = 0

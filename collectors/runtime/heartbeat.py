@@ -103,6 +103,7 @@ class Vitals:
     """Of devices that a reload has removed."""
     expected_samples_per_s: float = 0.0
     shortest_interval_s: float = 1.0
+    longest_interval_s: float = 1.0
     held_until: datetime | None = None
     is_quarantined: bool = False
 
@@ -112,8 +113,9 @@ class Vitals:
     def adopt(self, config: AnyCollector, revision: str) -> None:
         """Put a configuration in force."""
         self.config, self.config_revision = config, revision
-        intervals = [group.interval_s for device in config.devices for group in device.groups]
+        intervals = [interval_s for device in config.devices for interval_s in _intervals_s(device)]
         self.shortest_interval_s = min(intervals)
+        self.longest_interval_s = max(intervals)
         self.expected_samples_per_s = round(expected_samples_per_s(config), 3)
 
 
@@ -206,6 +208,7 @@ def build(
         samples_per_s=samples_per_s,
         expected_samples_per_s=vitals.expected_samples_per_s,
         shortest_interval_s=vitals.shortest_interval_s,
+        longest_interval_s=vitals.longest_interval_s,
         last_data_time=_from_ns(vitals.totals.last_good_ns),
         late_cycles=vitals.retired_late_cycles + sum(t.state.late_cycles for t in tasks),
         skipped_cycles=vitals.retired_skipped_cycles + sum(t.state.skipped_cycles for t in tasks),
@@ -223,6 +226,12 @@ def expected_samples_per_s(config: AnyCollector) -> float:
         interval_s = {group.id: group.interval_s for group in device.groups}
         total += sum(1 / interval_s[point.group] for point in device.points)
     return total
+
+
+def _intervals_s(device: AnyDevice) -> list[float]:
+    """Return the intervals of the poll groups that have points."""
+    used = {point.group for point in device.points}
+    return [group.interval_s for group in device.groups if group.id in used]
 
 
 def _connection(task: DeviceTask, protocol: str, now_mono: float) -> ConnectionStatus:
@@ -247,6 +256,7 @@ def _connection(task: DeviceTask, protocol: str, now_mono: float) -> ConnectionS
         request_errors=state.traffic.errors,
         points=len(device.points),
         bad_points=task.bad_points,
+        shortest_interval_s=min(_intervals_s(device)),
         next_attempt_in_s=waiting_s,
     )
 
@@ -260,6 +270,7 @@ def _untried(device: AnyDevice, protocol: str) -> ConnectionStatus:
         protocol_type=DRIVERS[protocol].word,
         points=len(device.points),
         bad_points=len(device.points),
+        shortest_interval_s=min(_intervals_s(device)),
     )
 
 

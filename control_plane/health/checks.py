@@ -5,7 +5,9 @@ language. Unknown never means healthy: a check that cannot see says so.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Self
 
 from collectors.contract.heartbeat import ConnectionStatus, Heartbeat
 from collectors.contract.messages import sentence
@@ -129,37 +131,54 @@ def connection(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResul
     beat = seen.heartbeat
     if beat is None or not _heart_beats(seen, limits):
         return _without_report(kind, seen, limits)
-    devices = beat.connections
-    if not devices:
+    if not beat.connections:
         return _healthy(kind, "connection.no_devices")
-    limit_s = _patience_s(limits.connection_timeout, beat)
-    down = [device for device in devices if not device.is_connected]
+    links = [_Link.of(device, beat, seen, limits) for device in beat.connections]
+    quietest = max(links, key=lambda link: link.silent_s / link.limit_s)
+    lost = [link for link in links if not link.device.is_connected]
+    counts: dict[str, object] = {"down": len(lost), "total": len(links)}
+    if quietest.silent_s > quietest.limit_s:
+        return _critical(kind, "connection.silent", "check_device", **quietest.figures(), **counts)
+    if lost:
+        worst = max(lost, key=lambda link: link.silent_s)
+        code = "connection.connecting" if worst.is_first_try else "connection.lost"
+        return _warning(kind, code, "check_device", **worst.figures(), **counts)
+    if quietest.silent_s > quietest.limit_s / 2:
+        return _warning(kind, "connection.slow", "check_device", **quietest.figures(), **counts)
+    return _healthy(kind, "connection.ok", total=len(links))
 
-    def silent_s(device: ConnectionStatus) -> float:
-        return max(0.0, (seen.taken_at - (device.last_good_at or beat.started_at)).total_seconds())
 
-    def figures(device: ConnectionStatus) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Link:
+    """A device, how long it has not answered, and how long it may."""
+
+    device: ConnectionStatus
+    silent_s: float
+    limit_s: float
+
+    @classmethod
+    def of(
+        cls, device: ConnectionStatus, beat: Heartbeat, seen: Observation, limits: HealthCheckConfig
+    ) -> Self:
+        since = device.last_good_at or beat.started_at
+        return cls(
+            device=device,
+            silent_s=max(0.0, (seen.taken_at - since).total_seconds()),
+            limit_s=_patience_s(limits.connection_timeout, device.shortest_interval_s),
+        )
+
+    @property
+    def is_first_try(self) -> bool:
+        return self.device.last_connect_time is None and self.device.connection_errors == 0
+
+    def figures(self) -> dict[str, object]:
         return {
-            "device": device.device_id,
-            "endpoint": f"{device.device_ip}:{device.device_port}",
-            "silent_s": round(silent_s(device)),
-            "limit_s": round(limit_s),
-            "down": len(down),
-            "total": len(devices),
-            "error": device.last_error or "?",
+            "device": self.device.device_id,
+            "endpoint": f"{self.device.device_ip}:{self.device.device_port}",
+            "silent_s": round(self.silent_s),
+            "limit_s": round(self.limit_s),
+            "error": self.device.last_error or "?",
         }
-
-    quietest = max(devices, key=silent_s)
-    if silent_s(quietest) > limit_s:
-        return _critical(kind, "connection.silent", "check_device", **figures(quietest))
-    if down:
-        lost = max(down, key=silent_s)
-        first_try = lost.last_connect_time is None and lost.connection_errors == 0
-        code = "connection.connecting" if first_try else "connection.lost"
-        return _warning(kind, code, "check_device", **figures(lost))
-    if silent_s(quietest) > limit_s / 2:
-        return _warning(kind, "connection.slow", "check_device", **figures(quietest))
-    return _healthy(kind, "connection.ok", total=len(devices))
 
 
 def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
@@ -171,7 +190,7 @@ def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult
     if not any(device.is_connected for device in beat.connections):
         return _unknown(kind, "data.not_connected")
     age_s = max(0.0, (seen.taken_at - (beat.last_data_time or beat.started_at)).total_seconds())
-    limit_s = _patience_s(limits.data_timeout, beat)
+    limit_s = _patience_s(limits.data_timeout, beat.shortest_interval_s)
     rate, expected = beat.samples_per_s, beat.expected_samples_per_s
     figures: dict[str, object] = {
         "age_s": round(age_s),
@@ -198,13 +217,13 @@ def _without_report(
     return _unknown(kind, "report.missing")
 
 
-def _patience_s(timeout_s: float, beat: Heartbeat) -> float:
-    """Whoever asks only every ten minutes must not be called silent after one."""
-    return max(timeout_s, _LATE_INTERVALS * beat.shortest_interval_s)
+def _patience_s(timeout_s: float, interval_s: float) -> float:
+    """Whoever is asked only every ten minutes must not be called silent after one."""
+    return max(timeout_s, _LATE_INTERVALS * interval_s)
 
 
 def _rate_is_meaningful(seen: Observation, beat: Heartbeat) -> bool:
-    if beat.shortest_interval_s > _RATE_WINDOW_S / _LATE_INTERVALS:
+    if beat.longest_interval_s > _RATE_WINDOW_S / _LATE_INTERVALS:
         return False  # The average over 10 s says nothing about readings that rare.
     settled = seen.taken_at - timedelta(seconds=_RATE_WINDOW_S)
     return beat.started_at < settled and all(

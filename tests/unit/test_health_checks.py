@@ -212,13 +212,23 @@ def test_a_connected_collector_that_reads_nothing_good_is_not_healthy() -> None:
 def test_a_collector_that_reads_every_ten_minutes_is_not_silent_in_between() -> None:
     seen = with_beat(
         shortest_interval_s=600.0,
+        longest_interval_s=600.0,
         last_data_time=ago(500),
         samples_per_s=0.0,
         expected_samples_per_s=0.01,
-        connections=(replace(LINK, last_good_at=ago(500)),),
+        connections=(replace(LINK, last_good_at=ago(500), shortest_interval_s=600.0),),
     )
     assert connection(seen, LIMITS).status is HealthStatus.HEALTHY
     assert data_flow(seen, LIMITS).status is HealthStatus.HEALTHY
+
+
+def test_a_slow_device_beside_a_quick_one_is_judged_by_its_own_interval() -> None:
+    slow = replace(LINK, device_id="meter", last_good_at=ago(200), shortest_interval_s=300.0)
+    seen = with_beat(connections=(LINK, slow), longest_interval_s=300.0, samples_per_s=1.0)
+    assert connection(seen, LIMITS).status is HealthStatus.HEALTHY
+    assert data_flow(seen, LIMITS).status is HealthStatus.HEALTHY
+    silent = replace(slow, last_good_at=ago(1000))
+    assert connection(with_beat(connections=(LINK, silent)), LIMITS).params["device"] == "meter"
 
 
 @pytest.mark.parametrize(

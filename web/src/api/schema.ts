@@ -64,6 +64,7 @@ export interface Device {
   request_errors: number
   points: number
   bad_points: number
+  shortest_interval_s: number
   next_attempt_in_s: number | null
 }
 
