@@ -468,3 +468,35 @@ def test_one_collector_is_added_changed_and_removed_and_no_other_is_touched(
     assert list((installation.home / "collectors.d").glob("press2.toml.removed-*"))
     assert {name: installation.process(name)["pid"] for name in NAMES} == before
     assert installation.stop() == 0
+
+
+def test_what_supervisorctl_does_while_the_control_plane_is_away_is_noticed_later(
+    make_installation: Callable[..., Installation],
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+    installation.wait_until("demo-modbus", is_delivering, "delivers")
+    supervisorctl = [
+        str(Path(sys.executable).with_name("supervisorctl")),
+        "-c",
+        str(installation.home / "supervisord.conf"),
+    ]
+    for command in (("stop", "control-plane"), ("stop", "demo-modbus"), ("start", "control-plane")):
+        subprocess.run([*supervisorctl, *command], check=True, capture_output=True, timeout=30)
+    installation.wait_until(
+        "demo-modbus", lambda s: s["health"]["status"] == "critical", "is no operator's stop yet"
+    )
+    adopted = installation.wait_until(
+        "demo-modbus", lambda s: s["desired"] == "stop", "is taken for one when it lasts"
+    )
+    assert adopted["health"]["status"] == "stopped"
+    # An update stops and starts; what is wanted stays what it was.
+    conf = installation.home / "supervisord.conf.d" / "demo-opcua.conf"
+    conf.write_text(conf.read_text().replace("stopwaitsecs=10", "stopwaitsecs=9"))
+    before = installation.wait_until("demo-opcua", is_delivering, "delivers")
+    subprocess.run([*supervisorctl, "update"], check=True, capture_output=True, timeout=60)
+    after = installation.wait_until(
+        "demo-opcua", lambda s: is_delivering(s) and s["pid"] != before["pid"], "is new"
+    )
+    assert after["desired"] == "run"
+    assert installation.stop() == 0
