@@ -1,58 +1,71 @@
-"""Limits sign-in attempts, for each account and for each address, before any hashing."""
+"""Limits sign-in attempts before any hashing.
+
+Counted are the failures of a user name from one address, and those of an address with whatever
+name. A name alone is not locked: anybody could then keep its owner out.
+"""
 
 import threading
 from collections.abc import Callable
 
 from control_plane.errors import RateLimited
 
-_FREE_ATTEMPTS = 5
+_FREE_OF_PAIR = 5
+_FREE_OF_ADDRESS = 20
 _FIRST_WAIT_S = 5.0
 _LONGEST_WAIT_S = 900.0
 _FORGET_AFTER_S = 1800.0
 _MAX_KEYS = 10_000
 
+_Key = tuple[str | None, str]
+
 
 class SignInAttempts:
-    """After five failures each further one doubles the wait, up to 15 minutes."""
+    """After five failures (an address: twenty) each further one doubles the wait, up to 15 min."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._failures: dict[str, tuple[int, float]] = {}
+        # Ordered by the last failure, so that the first entry is the one to forget.
+        self._failures: dict[_Key, tuple[int, float]] = {}
 
-    def check(self, *keys: str) -> None:
-        """Raise RateLimited while any of ``keys`` has to wait."""
+    def begin(self, user: str, address: str) -> None:
+        """Count an attempt as failed until it has succeeded.
+
+        Counted beforehand, so that many guesses at once are not all free.
+
+        Raises:
+            RateLimited: this user at this address, or this address, has to wait.
+        """
         now = self._monotonic()
         with self._lock:
-            wait_s = max(self._wait_s(key, now) for key in keys)
-        if wait_s > 0:
-            raise RateLimited(retry_after_s=max(1, round(wait_s)))
+            wait_s = max(
+                self._wait_s((user, address), _FREE_OF_PAIR, now),
+                self._wait_s((None, address), _FREE_OF_ADDRESS, now),
+            )
+            if wait_s > 0:
+                raise RateLimited(retry_after_s=max(1, round(wait_s)))
+            self._add((user, address), now)
+            self._add((None, address), now)
 
-    def failed(self, *keys: str) -> None:
-        """Count a failure."""
-        now = self._monotonic()
+    def succeeded(self, user: str, address: str) -> None:
+        """Forget the user's failures at this address; those with other names stay counted."""
         with self._lock:
-            if len(self._failures) > _MAX_KEYS:
-                self._forget(now)
-            for key in keys:
-                self._failures[key] = (self._failures.get(key, (0, now))[0] + 1, now)
+            own, _ = self._failures.pop((user, address), (0, 0.0))
+            count, last = self._failures.get((None, address), (0, 0.0))
+            if count > own:
+                self._failures[None, address] = (count - own, last)
+            else:
+                self._failures.pop((None, address), None)
 
-    def succeeded(self, *keys: str) -> None:
-        """Forget the failures of ``keys``."""
-        with self._lock:
-            for key in keys:
-                self._failures.pop(key, None)
+    def _add(self, key: _Key, now: float) -> None:
+        count, last = self._failures.pop(key, (0, now))
+        self._failures[key] = (1 if now - last > _FORGET_AFTER_S else count + 1, now)
+        while len(self._failures) > _MAX_KEYS:
+            del self._failures[next(iter(self._failures))]
 
-    def _wait_s(self, key: str, now: float) -> float:
+    def _wait_s(self, key: _Key, free: int, now: float) -> float:
         count, last = self._failures.get(key, (0, now))
-        if count < _FREE_ATTEMPTS or now - last > _FORGET_AFTER_S:
+        if count < free or now - last > _FORGET_AFTER_S:
             return 0.0
-        wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(count - _FREE_ATTEMPTS, 20))
+        wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(count - free, 20))
         return float(last + wait_s - now)
-
-    def _forget(self, now: float) -> None:
-        self._failures = {
-            key: (count, last)
-            for key, (count, last) in self._failures.items()
-            if now - last <= _FORGET_AFTER_S
-        }

@@ -20,32 +20,54 @@ def test_five_failures_are_free_and_then_the_wait_doubles() -> None:
     waits = []
     for _ in range(8):
         try:
-            attempts.check("user:alice", "address:a")
+            attempts.begin("alice", "a")
         except RateLimited as exc:
             waits.append(exc.params["retry_after_s"])
             time.now += exc.params["retry_after_s"]
-        attempts.failed("user:alice", "address:a")
+            attempts.begin("alice", "a")
     assert waits == [5, 10, 20]
 
 
-def test_one_address_cannot_lock_out_the_others() -> None:
+def test_five_failures_lock_neither_another_address_nor_another_user() -> None:
+    attempts = SignInAttempts(Time())
+    for _ in range(5):
+        attempts.begin("alice", "evil")
+    with pytest.raises(RateLimited):
+        attempts.begin("alice", "evil")
+    attempts.begin("alice", "good")
+    attempts.begin("bob", "evil")
+
+
+def test_one_address_has_twenty_failures_with_whatever_names() -> None:
     attempts = SignInAttempts(Time())
     for n in range(20):
-        attempts.failed(f"user:{n}", "address:evil")
+        attempts.begin(f"user{n}", "evil")
     with pytest.raises(RateLimited):
-        attempts.check("user:alice", "address:evil")
-    attempts.check("user:alice", "address:good")
+        attempts.begin("alice", "evil")
+    attempts.begin("alice", "good")
 
 
-def test_a_success_and_half_an_hour_both_forget() -> None:
+def test_a_success_forgets_the_failures_of_that_user_at_that_address_alone() -> None:
+    attempts = SignInAttempts(Time())
+    for n in range(19):
+        attempts.begin(f"user{n}", "a")
+    attempts.begin("alice", "a")
+    attempts.succeeded("alice", "a")
+    attempts.begin("alice", "a")
+    with pytest.raises(RateLimited):
+        attempts.begin("alice", "a")
+
+
+def test_half_an_hour_forgets() -> None:
     time = Time()
     attempts = SignInAttempts(time)
-    for _ in range(9):
-        attempts.failed("user:alice", "user:bob")
-    attempts.succeeded("user:alice")
-    attempts.check("user:alice")
+    for _ in range(5):
+        attempts.begin("bob", "a")
     time.now += 1801
-    attempts.check("user:bob")
+    for _ in range(5):
+        attempts.begin("bob", "a")
+    with pytest.raises(RateLimited):
+        attempts.begin("bob", "a")
 
 
 @pytest.mark.parametrize(
