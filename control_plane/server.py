@@ -1,7 +1,10 @@
 """Runs the control plane under gunicorn: one worker process, because the state lives in it."""
 
 import contextlib
+import io
 import logging
+import socket
+import time
 from types import FrameType
 from typing import Any
 
@@ -10,7 +13,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from collectors.contract.log_format import start_json_logging
-from control_plane.api.app import create_app
+from control_plane.api.app import MAX_BODY_BYTES, create_app
 from control_plane.bootstrap import ControlPlane, running
 from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
@@ -18,11 +21,50 @@ from control_plane.settings import Settings
 _HTTP_THREADS = 16
 """Threads beside those that the live channel may hold, so that the API always has some."""
 _GRACEFUL_S = 5
+REQUEST_READ_S = 10.0
+"""So long may head and body of a request take; each holds a thread meanwhile."""
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     """Ends live connections as soon as it is told to stop: each holds a thread that gunicorn
-    would wait for."""
+    would wait for. Ends a request, too, that does not come to its end in time."""
+
+    wsgi: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_by: dict[socket.socket, float] = {}
+        """Connections whose request is being read, and until when (monotonic) that may last."""
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        application = self.wsgi
+
+        def with_whole_request(environ: dict[str, Any], start_response: Any) -> Any:
+            # One byte more than is allowed lets the application refuse it.
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(MAX_BODY_BYTES + 1))
+            if self._read_by.pop(environ["gunicorn.socket"], None) is None:
+                raise StopIteration  # it came too late; gunicorn closes the connection
+            return application(environ, start_response)
+
+        self.wsgi = with_whole_request
+
+    def handle(self, conn: Any) -> Any:
+        self._read_by[conn.sock] = time.monotonic() + REQUEST_READ_S
+        try:
+            return super().handle(conn)
+        finally:
+            self._read_by.pop(conn.sock, None)
+
+    def murder_pending(self) -> None:
+        """Called by gunicorn's loop at least once a second."""
+        super().murder_pending()
+        now = time.monotonic()
+        for client, read_by in list(self._read_by.items()):
+            if read_by <= now and self._read_by.pop(client, None) is not None:
+                # The thread that reads it sees the end of the connection at once.
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.app.end_live_connections()

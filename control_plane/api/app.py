@@ -13,7 +13,7 @@ from control_plane.api.session import session_blueprint
 from control_plane.api.system import system_blueprint
 from control_plane.bootstrap import ControlPlane
 
-_MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 20
 _OPEN_PREFIXES = ("/api/v1/session", "/api/v1/setup")
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -30,7 +30,7 @@ _SECURITY_HEADERS = {
 def create_app(plane: ControlPlane) -> Flask:
     """Return the application: API, live channel and panel."""
     app = Flask("control_plane", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     register_error_handlers(app)
