@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, Response, jsonify, request
 
 from control_plane.api.identity import actor_with
+from control_plane.api.parameters import whole_number
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.errors import BadRequest
 from control_plane.storage.collector_files import read_collector_file
 
 MAX_BUCKETS = 5000
+# Nanoseconds since 1970 fit into 64 bits for all of it.
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _RELATIVE = re.compile(r"-(\d{1,6})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SERIES = re.compile(r"([a-z][a-z0-9_-]{0,47})/([a-z][a-z0-9_-]{0,47})/([^/\x00-\x1f\x7f]{1,64})")
@@ -32,7 +35,8 @@ def history_blueprint(plane: ControlPlane) -> Blueprint:
         start, end = _time("from", "-15m", now), _time("to", "now", now)
         if start >= end:
             raise BadRequest(reason="from must lie before to")
-        found = plane.history.range(series, _ns(start), _ns(end), buckets=_buckets())
+        buckets = whole_number("buckets", 600, MAX_BUCKETS)
+        found = plane.history.range(series, _ns(start), _ns(end), buckets=buckets)
         return jsonify(
             {
                 "series": series,
@@ -63,22 +67,19 @@ def _time(name: str, default: str, now: datetime) -> datetime:
     text = request.args.get(name, default)
     if text == "now":
         return now
-    if relative := _RELATIVE.fullmatch(text):
-        return now - timedelta(seconds=int(relative[1]) * _UNITS[relative[2]])
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+        if relative := _RELATIVE.fullmatch(text):
+            at = now - timedelta(seconds=int(relative[1]) * _UNITS[relative[2]])
+        else:
+            at = datetime.fromisoformat(text)
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise BadRequest(
             reason=f"{name} must be a time such as 2026-01-31T08:00:00Z, -15m or now"
         ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _buckets() -> int:
-    text = request.args.get("buckets", "600")
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MAX_BUCKETS:
-        raise BadRequest(reason=f"buckets must be a whole number 1..{MAX_BUCKETS}")
-    return int(text)
+    if not _EARLIEST <= at < _LATEST:
+        raise BadRequest(reason=f"{name} must lie in the years 1970 to 2199")
+    return at
 
 
 def _ns(at: datetime) -> int:

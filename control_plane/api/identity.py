@@ -1,6 +1,6 @@
 """Who sends a request: a bearer token, or a session cookie with its CSRF token."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import g, request
@@ -14,7 +14,6 @@ from control_plane.storage.accounts import OpenSession
 
 Body = TypeVar("Body", bound=BaseModel)
 
-COOKIE: Final = "daq_session"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -23,9 +22,15 @@ def origin_address() -> str:
     return request.remote_addr or "?"
 
 
+def cookie_name(plane: ControlPlane) -> str:
+    """Return the session cookie's name; browsers keep one jar for all ports of a host, so two
+    installations on it must not share a name."""
+    return f"daq_session_{plane.console.settings.http_port}"
+
+
 def open_session(plane: ControlPlane) -> OpenSession | None:
     """Return the session of the request's cookie, or ``None``."""
-    cookie = request.cookies.get(COOKIE)
+    cookie = request.cookies.get(cookie_name(plane))
     if not cookie:
         return None
     return plane.console.accounts.session(token_hash(cookie), plane.console.clock.now())
@@ -57,7 +62,13 @@ def identify(plane: ControlPlane) -> Actor:
 def reject_foreign_origin() -> None:
     """Raise CsrfRejected when a browser says that the request comes from another site."""
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is None:
+        return
+    try:
+        site = urlsplit(origin).netloc
+    except ValueError:
+        raise CsrfRejected from None
+    if site != request.host:
         raise CsrfRejected
 
 

@@ -25,7 +25,7 @@ def panel_blueprint(dist: Path = DIST) -> Blueprint:
             raise NotFound
         if not (dist / "index.html").is_file():
             return Response(_NOT_BUILT, 503, mimetype="text/html")
-        if path.startswith("assets/") or (path and (dist / path).is_file()):
+        if path.startswith("assets/") or (path and _is_file(dist / path)):
             response = send_from_directory(dist, path)
             # Names under assets/ carry a hash of their content.
             lasting = path.startswith("assets/")
@@ -38,3 +38,11 @@ def panel_blueprint(dist: Path = DIST) -> Blueprint:
         return response
 
     return blueprint
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file can have, too long for example.
+        raise NotFound from None

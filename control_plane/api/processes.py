@@ -12,11 +12,12 @@ from collectors.contract.points import Quality, series_key
 from control_plane.api.errors import language_of_request
 from control_plane.api.idempotency import IdempotentAnswers
 from control_plane.api.identity import actor_with, parse_body
+from control_plane.api.parameters import whole_number
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.logs import LogEntry
 from control_plane.domain.process import ProcessStatus
-from control_plane.errors import BadRequest, UnknownProcess
+from control_plane.errors import UnknownProcess
 from control_plane.logs.follower import Cursor, read_after, read_tail
 from control_plane.logs.parser import parse_line
 from control_plane.storage.collector_files import read_collector_file
@@ -77,7 +78,7 @@ def processes_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blue
     def logs(name: str) -> Response:
         actor_with(Permission.VIEW)
         path = plane.console.settings.log_file(status_of(name).name)
-        tail = _positive("tail", 200)
+        tail = whole_number("tail", 200, MAX_LOG_LINES)
         cursor = request.args.get("cursor")
         read = read_after(path, Cursor.parse(cursor), tail) if cursor else read_tail(path, tail)
         entries = [parse_line(line, name) for line in read.lines]
@@ -151,13 +152,6 @@ def _points(plane: ControlPlane, name: str) -> list[dict[str, object]]:
 def _json(status: ProcessStatus) -> dict[str, Any]:
     dumped: dict[str, Any] = _STATUS.dump_python(status, mode="json")
     return dumped
-
-
-def _positive(name: str, default: int) -> int:
-    text = request.args.get(name, str(default))
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MAX_LOG_LINES:
-        raise BadRequest(reason=f"{name} must be a whole number 1..{MAX_LOG_LINES}")
-    return int(text)
 
 
 def _iso(at: datetime) -> str:

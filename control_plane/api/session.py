@@ -6,7 +6,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field
 
 from control_plane.api.identity import (
-    COOKIE,
+    cookie_name,
     open_session,
     origin_address,
     parse_body,
@@ -48,7 +48,7 @@ def session_blueprint(plane: ControlPlane) -> Blueprint:
         reject_foreign_origin()
         body = parse_body(Credentials)
         commands = plane.console.account_commands
-        return _signed_in(commands.sign_in(body.username, body.password, origin_address()))
+        return _signed_in(plane, commands.sign_in(body.username, body.password, origin_address()))
 
     @blueprint.delete("/session")
     def sign_out() -> Response:
@@ -56,10 +56,10 @@ def session_blueprint(plane: ControlPlane) -> Blueprint:
         if session is not None:
             if request.headers.get("X-CSRF-Token") != session.csrf_token:
                 raise CsrfRejected
-            token = request.cookies[COOKIE]
+            token = request.cookies[cookie_name(plane)]
             plane.console.account_commands.sign_out(token, session.name, origin_address())
         response = Response(status=204)
-        response.delete_cookie(COOKIE)
+        response.delete_cookie(cookie_name(plane))
         return response
 
     @blueprint.post("/setup")
@@ -68,17 +68,17 @@ def session_blueprint(plane: ControlPlane) -> Blueprint:
         body = parse_body(FirstUser)
         commands = plane.console.account_commands
         return _signed_in(
-            commands.set_up(body.token, body.username, body.password, origin_address())
+            plane, commands.set_up(body.token, body.username, body.password, origin_address())
         )
 
     return blueprint
 
 
-def _signed_in(sign_in: SignIn) -> Response:
+def _signed_in(plane: ControlPlane, sign_in: SignIn) -> Response:
     user = {"name": sign_in.name, "role": sign_in.role.value}
     response = _answer(user, csrf_token=sign_in.csrf_token)
     response.set_cookie(
-        COOKIE,
+        cookie_name(plane),
         sign_in.token,
         max_age=SESSION_LONGEST,
         httponly=True,

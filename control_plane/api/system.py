@@ -11,6 +11,8 @@ from control_plane.monitor import ServiceStatus
 from control_plane.telemetry.host_usage import sample_host
 from control_plane.version import VERSION
 
+_OLD_NEWS_S = 10.0
+
 
 def system_blueprint(plane: ControlPlane) -> Blueprint:
     """The routes ``/healthz`` (open to all) and ``/api/v1/system``."""
@@ -18,9 +20,8 @@ def system_blueprint(plane: ControlPlane) -> Blueprint:
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
-        age_s = (plane.console.clock.now() - plane.monitor.picture().taken_at).total_seconds()
         # A monitor that no longer looks makes everything else on the page old news.
-        alive = age_s < 10
+        alive = plane.monitor.picture_age_s() < _OLD_NEWS_S
         response = jsonify(status="ok" if alive else "stale", version=VERSION)
         response.status_code = 200 if alive else 503
         return response

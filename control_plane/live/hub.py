@@ -6,17 +6,22 @@ and gets a fresh snapshot, and nobody else waits for it.
 """
 
 import json
+import math
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from control_plane.errors import TooManyClients
+from control_plane.errors import RateLimited, TooManyClients
 
 MAX_QUEUED_FRAMES: Final = 2000
+MAX_QUEUED_BYTES: Final = 4 << 20
+SNAPSHOT_EVERY_S: Final = 1.0
+"""A client gets at most one snapshot of a topic in this time."""
 
 CLOSE_GOING_AWAY: Final = 1001
 CLOSE_SLOW: Final = 4413
@@ -52,17 +57,24 @@ class Client:
     def __init__(self, user: str) -> None:
         self.user = user
         self.topics: set[str] = set()
+        self.snapshot_mono: dict[str, float] = {}
         self.close_code: int | None = None
         self._frames: deque[str] = deque()
+        self._queued_bytes = 0
         self._ready = threading.Condition()
 
     def push(self, frame: str) -> None:
-        """Queue a frame; past the limit the client is to be closed."""
+        """Queue a frame; past the limit the client is to be closed.
+
+        What waits already is judged, so that one snapshot may be of any size.
+        """
         with self._ready:
-            if len(self._frames) >= MAX_QUEUED_FRAMES:
-                self.close_code = CLOSE_SLOW
-            elif self.close_code is None:
-                self._frames.append(frame)
+            if self.close_code is None:
+                if len(self._frames) < MAX_QUEUED_FRAMES and self._queued_bytes < MAX_QUEUED_BYTES:
+                    self._frames.append(frame)
+                    self._queued_bytes += len(frame.encode())
+                else:
+                    self.close_code = CLOSE_SLOW
             self._ready.notify()
 
     def close(self, code: int) -> None:
@@ -78,17 +90,24 @@ class Client:
             self._ready.wait_for(lambda: self._frames or self.close_code is not None, timeout_s)
             frames = list(self._frames)
             self._frames.clear()
+            self._queued_bytes = 0
             return frames
 
 
 class Hub:
     """Usable from any thread. The lock is never held while something is sent."""
 
-    def __init__(self, max_clients: int, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        max_clients: int,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.epoch = secrets.token_hex(4)
         """Another one means: the server forgot what it sent, take a new snapshot."""
         self._max_clients = max_clients
         self._now = now
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._topics = {name: _TopicState() for name in TOPICS}
         self._clients: set[Client] = set()
@@ -112,8 +131,16 @@ class Hub:
             self._clients.discard(client)
 
     def subscribe(self, client: Client, topic: str, request_id: object) -> None:
-        """Acknowledge, send the snapshot, and from there every change."""
+        """Acknowledge, send the snapshot, and from there every change.
+
+        Raises:
+            RateLimited: the last snapshot went out too short a time ago.
+        """
+        mono = self._monotonic()
         with self._lock:
+            if mono - client.snapshot_mono.get(topic, -math.inf) < SNAPSHOT_EVERY_S:
+                raise RateLimited(retry_after_s=math.ceil(SNAPSHOT_EVERY_S))
+            client.snapshot_mono[topic] = mono
             state = self._topics[topic]
             ack = {
                 "id": request_id,
@@ -169,4 +196,10 @@ class Hub:
             "ts": round(self._now().timestamp() * 1000),
             "data": data,
         }
-        return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # Half a surrogate pair, from a file name say, must not end everybody's connection.
+            return json.dumps(message, separators=(",", ":"))
+        return text

@@ -1,13 +1,16 @@
 """The API on a real state database, with no supervisord behind it: it must say so, not lie."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from control_plane.api.app import create_app
+from control_plane.api.panel import panel_blueprint
 from control_plane.auth.permissions import Actor, Role
 from control_plane.bootstrap import ControlPlane, running
 from control_plane.settings import load_settings
@@ -108,7 +111,7 @@ def test_a_session_cookie_is_strict_and_ends_with_the_sign_out(
     client: FlaskClient, plane: ControlPlane
 ) -> None:
     csrf = sign_in(client, plane)
-    cookie = client.get_cookie("daq_session")
+    cookie = client.get_cookie(f"daq_session_{plane.console.settings.http_port}")
     assert cookie.http_only
     assert cookie.same_site == "Strict"
     assert client.delete("/api/v1/session").json["code"] == "csrf"
@@ -180,6 +183,10 @@ def test_a_body_that_makes_no_sense_is_a_bad_request(client: FlaskClient, body: 
         ("series=line1/press1/temperature&from=now&to=-1m", "before"),
         ("series=line1/press1/temperature&buckets=0", "buckets must be"),
         ("series=line1/press1/temperature&buckets=٣", "buckets must be"),
+        ("series=line1/press1/temperature&buckets=0000005000000000", "buckets must be"),
+        ("series=line1/press1/temperature&from=-999999d", "from must be a time"),
+        ("series=line1/press1/temperature&from=0001-01-01T00:00%2B14:00", "1970"),
+        ("series=line1/press1/temperature&to=9999-12-31", "to must lie"),
     ],
 )
 def test_history_queries_that_make_no_sense_are_refused_by_name(
@@ -198,6 +205,55 @@ def test_points_and_history_are_empty_before_anything_was_stored(
     assert (point["series"], point["quality"]) == ("line1/press1/temperature", "init")
     history = client.get(f"/api/v1/history?series={point['series']}", headers=viewer).json
     assert (history["unit"], history["rows"]) == ("°C", [])
+
+
+@pytest.mark.parametrize("tail", ["0", "2001", "0000020000000", "9" * 5000, "1e3", "-1"])
+def test_the_number_of_log_lines_has_a_limit(
+    client: FlaskClient, plane: ControlPlane, tail: str
+) -> None:
+    viewer = bearer(plane, Role.VIEWER)
+    answer = client.get(f"/api/v1/processes/line1/logs?tail={tail}", headers=viewer)
+    assert answer.status_code == 400
+    assert "tail must be" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "assets/" + "a" * 300, "a" * 5000])
+def test_an_address_that_no_file_can_have_is_not_found(tmp_path: Path, path: str) -> None:
+    (tmp_path / "index.html").write_text("the panel")
+    app = Flask(__name__)
+    app.register_blueprint(panel_blueprint(tmp_path))
+    assert app.test_client().get(f"/{path}").status_code == 404
+    assert app.test_client().get("/overview", buffered=True).text == "the panel"
+
+
+@pytest.mark.parametrize("origin", ["http://[x", "null", "http://localhost.evil.example", ""])
+def test_an_origin_that_is_not_this_site_is_refused(client: FlaskClient, origin: str) -> None:
+    body = {"username": "bob", "password": PASSWORD}
+    answer = client.post("/api/v1/session", json=body, headers={"Origin": origin})
+    assert (answer.status_code, answer.json["code"]) == (403, "csrf")
+
+
+def test_a_user_whose_password_others_guess_can_still_sign_in(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    sign_in(client, plane)
+    wrong = {"username": "bob", "password": "wrong password"}
+    evil = {"REMOTE_ADDR": "192.0.2.66"}
+    for _ in range(5):
+        client.post("/api/v1/session", json=wrong, environ_overrides=evil)
+    locked = client.post("/api/v1/session", json=wrong, environ_overrides=evil)
+    assert locked.status_code == 429
+    right = {"username": "bob", "password": PASSWORD}
+    assert client.post("/api/v1/session", json=right).status_code == 200
+
+
+def test_healthz_says_stale_once_nobody_looks_any_more(
+    client: FlaskClient, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for age_s in (10.5, math.inf):
+        monkeypatch.setattr(plane.monitor, "picture_age_s", lambda age_s=age_s: age_s)
+        answer = client.get("/healthz")
+        assert (answer.status_code, answer.json["status"]) == (503, "stale")
 
 
 def test_a_log_is_read_in_pieces(client: FlaskClient, plane: ControlPlane) -> None:

@@ -3,8 +3,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from control_plane.errors import TooManyClients
-from control_plane.live.hub import CLOSE_GOING_AWAY, CLOSE_SLOW, MAX_QUEUED_FRAMES, Client, Hub
+from control_plane.errors import RateLimited, TooManyClients
+from control_plane.live.hub import (
+    CLOSE_GOING_AWAY,
+    CLOSE_SLOW,
+    MAX_QUEUED_BYTES,
+    MAX_QUEUED_FRAMES,
+    Client,
+    Hub,
+)
 
 
 def new_hub(max_clients: int = 10) -> Hub:
@@ -75,3 +82,48 @@ def test_closing_sends_everybody_away() -> None:
     assert client.close_code == CLOSE_GOING_AWAY
     with pytest.raises(TooManyClients):
         hub.connect("bob")
+
+
+def test_a_listener_is_cut_off_by_the_bytes_that_wait_for_it() -> None:
+    hub = new_hub()
+    client = hub.connect("alice")
+    hub.subscribe(client, "process_status", 1)
+    half = "é" * (MAX_QUEUED_BYTES // 4)
+    hub.publish("process_status", "a", half)
+    hub.publish("process_status", "a", half)
+    assert client.close_code is None
+    hub.publish("process_status", "a", "small")
+    assert client.close_code == CLOSE_SLOW
+
+
+def test_a_snapshot_alone_may_be_of_any_size() -> None:
+    hub = new_hub()
+    hub.publish("process_status", "a", "x" * (MAX_QUEUED_BYTES + 1))
+    client = hub.connect("alice")
+    hub.subscribe(client, "process_status", 1)
+    assert client.close_code is None
+    assert len(frames(client)) == 2
+    hub.publish("process_status", "a", "y")
+    assert client.close_code is None
+
+
+def test_a_topic_gives_a_listener_one_snapshot_a_second() -> None:
+    mono = 100.0
+    hub = Hub(10, lambda: datetime(2026, 1, 31, tzinfo=UTC), lambda: mono)
+    client = hub.connect("alice")
+    hub.subscribe(client, "process_status", 1)
+    hub.subscribe(client, "performance", 2)
+    hub.unsubscribe(client, "process_status", 3)
+    with pytest.raises(RateLimited):
+        hub.subscribe(client, "process_status", 4)
+    mono += 1.0
+    hub.subscribe(client, "process_status", 5)
+
+
+def test_half_a_surrogate_pair_reaches_the_listener_as_an_escape() -> None:
+    hub = new_hub()
+    client = hub.connect("alice")
+    hub.publish("process_status", "a", "\ud800 温度")
+    hub.subscribe(client, "process_status", 1)
+    _, snapshot = (frame.encode() for frame in client.next_frames(0))
+    assert json.loads(snapshot)["data"] == ["\ud800 温度"]
