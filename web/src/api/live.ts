@@ -3,10 +3,14 @@
  *
  * A quiet connection is not trusted: after PING_AFTER_MS without a frame it is asked, after
  * LOST_AFTER_MS it counts as lost, because a half-open TCP connection never says so itself.
+ * A server that speaks but no longer looks at the plant counts as lost to its owner, too; it is
+ * kept, because another connection would tell nothing newer.
  */
 
 export const PING_AFTER_MS = 3_000
 export const LOST_AFTER_MS = 6_000
+/** The server's last look at the plant may be this much older than the frame that tells it. */
+export const LOOK_STOPPED_AFTER_MS = 5_000
 const CONNECT_TIMEOUT_MS = 10_000
 const WATCH_EVERY_MS = 500
 const BACKOFF_BASE_MS = 500
@@ -22,7 +26,8 @@ export type LivePhase = 'connecting' | 'live' | 'lost' | 'ended'
 
 export interface LiveState {
   phase: LivePhase
-  /** Local time (ms) of the newest frame; everything shown was true then. */
+  /** Local time (ms) of the newest frame, or of the look it is based on if that stopped;
+   * everything shown was true then. */
   lastFrameAt: number | null
   /** Local time (ms) of the next attempt while lost; null while one is under way. */
   retryAt: number | null
@@ -45,6 +50,8 @@ interface Frame {
   seq?: number
   ts?: number
   time?: string
+  /** When the server last saw the whole plant; null: never yet. */
+  observed_at?: string | null
   epoch?: string
   code?: string
   data?: unknown
@@ -75,6 +82,9 @@ export class LiveConnection {
   private readonly requests = new Map<number, string>()
   private socket: WebSocket | null = null
   private state: LiveState = { phase: 'connecting', lastFrameAt: null, retryAt: null, attempt: 0 }
+  private lookStopped = false
+  /** Local time (ms) of the server's last look, once it stopped looking. */
+  private lookedAt: number | null = null
   private nextId = 1
   private pinged = false
   private openedAt = 0
@@ -191,10 +201,19 @@ export class LiveConnection {
     if (!frame) return
     const serverMs = frame.ts ?? (frame.time ? Date.parse(frame.time) : NaN)
     if (Number.isFinite(serverMs)) this.options.onServerTime?.(serverMs)
+    this.judgeLook(frame)
     if (frame.type === 'connection_status' && frame.event === 'hello') this.greet()
     else if (frame.type === 'ack' || frame.type === 'error') this.settle(frame)
     else if (frame.topic !== undefined && frame.seq !== undefined) this.receive(frame)
-    this.options.onState(this.state)
+    this.report()
+  }
+
+  private judgeLook(frame: Frame): void {
+    if (frame.event === 'hello') this.lookStopped = false
+    if (frame.observed_at === undefined || frame.time === undefined) return
+    const age = frame.observed_at === null ? Infinity : Date.parse(frame.time) - Date.parse(frame.observed_at)
+    this.lookStopped = age > LOOK_STOPPED_AFTER_MS
+    this.lookedAt = Number.isFinite(age) ? Date.now() - age : null
   }
 
   private greet(): void {
@@ -240,7 +259,13 @@ export class LiveConnection {
 
   private update(change: Partial<LiveState>): void {
     this.state = { ...this.state, ...change }
-    this.options.onState(this.state)
+    this.report()
+  }
+
+  private report(): void {
+    if (!this.lookStopped) return this.options.onState(this.state)
+    const phase = this.state.phase === 'live' ? 'lost' : this.state.phase
+    this.options.onState({ ...this.state, phase, lastFrameAt: this.lookedAt })
   }
 }
 

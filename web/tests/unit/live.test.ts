@@ -155,6 +155,39 @@ describe('silence', () => {
   })
 })
 
+describe('a server that no longer looks at the plant', () => {
+  const beat = (time: string, observed_at: string | null) =>
+    FakeSocket.last.say({ type: 'connection_status', event: 'heartbeat', time, observed_at })
+
+  beforeEach(() => FakeSocket.last.hello())
+
+  test('makes what is shown stale since its last look, without a new connection', () => {
+    beat('2026-11-23T05:00:20Z', '2026-11-23T05:00:14Z')
+    expect(state()).toMatchObject({ phase: 'lost', lastFrameAt: Date.now() - 6_000, retryAt: null })
+    connection.retryNow()
+    vi.advanceTimersByTime(1_000)
+    FakeSocket.last.say({ id: 2, type: 'pong' })
+    expect(state()?.phase).toBe('lost')
+    expect(FakeSocket.made).toHaveLength(1)
+  })
+
+  test('is believed again as soon as it looks', () => {
+    beat('2026-11-23T05:00:20Z', '2026-11-23T05:00:14Z')
+    beat('2026-11-23T05:00:25Z', '2026-11-23T05:00:24Z')
+    expect(state()).toMatchObject({ phase: 'live', lastFrameAt: Date.now() })
+  })
+
+  test('may be five seconds late', () => {
+    beat('2026-11-23T05:00:20Z', '2026-11-23T05:00:15Z')
+    expect(state()?.phase).toBe('live')
+  })
+
+  test('and never has, leaves nothing to believe', () => {
+    beat('2026-11-23T05:00:20Z', null)
+    expect(state()).toMatchObject({ phase: 'lost', lastFrameAt: null })
+  })
+})
+
 describe('a lost connection', () => {
   const waits = () => (state()?.retryAt ?? 0) - Date.now()
 
