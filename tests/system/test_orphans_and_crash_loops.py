@@ -276,7 +276,8 @@ def test_a_collector_that_crashes_again_and_again_is_quarantined_until_a_person_
     crash(third)
     fourth = site.beat_with(lambda b: b.quarantined, "the fourth is quarantined")
     assert not fourth.connections[0].is_connected
-    (line,) = site.events("collector is quarantined")
+    # The line reaches its file when supervisord's own loop turns.
+    (line,) = wait_for(lambda: site.events("collector is quarantined"), "it is in the log")
     assert line["level"] == "CRITICAL"
     assert (line["starts"], line["window_s"]) == (4, 600.0)
     assert line["remedy"] == f"daqplane start {NAME}"
