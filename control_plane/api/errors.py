@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[errors.ControlPlaneError], int] = {
     errors.BadRequest: 400,
     errors.NotAuthenticated: 401,
-    errors.SetupRequired: 401,
     errors.BadCredentials: 401,
     errors.NotPermitted: 403,
     errors.CsrfRejected: 403,
