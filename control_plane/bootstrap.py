@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from collectors.contract.ledger import ledger_path
 from collectors.history.read import EmbeddedReader, HistoryReader
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
@@ -95,7 +96,7 @@ def build_console(
     database = StateDatabase(settings.database_url)
     applied = database.migrate(settings.home / "run")
     client = SupervisorClient(settings.socket_path)
-    manager = ProcessManager(client, settings.home / "run" / "lock")
+    manager = ProcessManager(client, settings.home / "run" / "lock", _forget_crashes(settings))
     audit, desired, accounts = AuditTrail(database), DesiredStates(database), Accounts(database)
     memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
     return Console(
@@ -175,6 +176,16 @@ def _is_collector(settings: Settings) -> Callable[[str], bool]:
         return (settings.collectors_dir / f"{name}.toml").is_file()
 
     return check
+
+
+def _forget_crashes(settings: Settings) -> Callable[[str], None]:
+    """Whoever starts a collector has seen that it crashed: its own limit counts anew."""
+
+    def forget(name: str) -> None:
+        with contextlib.suppress(OSError):
+            ledger_path(settings.home, name).unlink(missing_ok=True)
+
+    return forget
 
 
 def _jobs(console: Console, monitor: Monitor, history: ProcessHistory) -> tuple[Job, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from collectors.contract.config import AnyCollector
 from collectors.contract.config_problems import ConfigError
 from collectors.contract.heartbeat import SpoolStatus, heartbeat_path
+from collectors.contract.ledger import ledger_path
 from collectors.contract.log_format import start_json_logging
 from collectors.contract.messages import sentence
 from collectors.contract.signals import EXIT_CONFIG, EXIT_OK
@@ -85,7 +86,7 @@ async def _live(path: Path, home: Path, config: AnyCollector, revision: str, lan
         # The loop keeps a signal until it turns, and by then the handler for it is in place: a stop
         # at any moment from here on is a clean end.
         loop.add_signal_handler(number, lambda: None)
-    ledger = BootLedger(home / "run" / "ledger" / f"{config.name}.json")
+    ledger = BootLedger(ledger_path(home, config.name))
     admission = ledger.begin()
     if admission.is_refused:
         _say_quarantined(config.name, admission.unplanned_starts, language)

@@ -64,10 +64,12 @@ class ProcessManager:
         self,
         client: SupervisorClient,
         lock_directory: Path,
+        before_start: OnBegin = _nothing,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._locks = lock_directory
+        self._before_start = before_start
         self._monotonic = monotonic
 
     def start(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
@@ -129,17 +131,31 @@ class ProcessManager:
                     results[name] = refused(name, action, "busy")
                 else:
                     taken.append(name)
+            after = before
             if action in ("stop", "restart"):
-                self._send_in_chunks("stop", taken, _is_down, STOP_DEADLINE_S)
-            after = self._client.processes()
+                after = self._send_in_chunks("stop", taken, _is_down, STOP_DEADLINE_S)
             if action in ("start", "restart"):
-                down = [name for name in taken if after[name].pid is None]
-                after = self._send_in_chunks(
-                    "start", down, _has_process_or_gave_up, START_DEADLINE_S
-                )
+                after = self._start_all(taken)
         for name in taken:
-            results[name] = self._judge(action, began, before[name], after[name])
+            # One that was taken out of service meanwhile is left as it was seen.
+            now = after.get(name, before[name])
+            results[name] = self._judge(action, began, before[name], now)
         return [results[name] for name in dict.fromkeys(names)]
+
+    def _start_all(self, names: Sequence[str]) -> dict[str, ProcessInfo]:
+        infos = self._client.processes()
+        waiting = [n for n in names if n in infos and infos[n].state is SupervisorState.BACKOFF]
+        if waiting:
+            # supervisord calls a program that waits for its next try "already started".
+            infos = self._send_in_chunks("stop", waiting, _is_down, STOP_DEADLINE_S)
+        down = [name for name in names if name in infos and infos[name].pid is None]
+        for name in down:
+            self._before_start(name)
+        self._send_in_chunks("start", down, _has_process_or_gave_up, START_DEADLINE_S)
+        # As for a single one: what cannot work at all ends within a second.
+        return self._wait_all(
+            down, lambda i: i.pid is None or i.state is SupervisorState.RUNNING, _SURVIVES_S
+        )
 
     def _send_in_chunks(
         self,
@@ -150,6 +166,11 @@ class ProcessManager:
     ) -> dict[str, ProcessInfo]:
         for at in range(0, len(names), _CHUNK):
             self._client.send_each(method, names[at : at + _CHUNK])
+        return self._wait_all(names, arrived, deadline_s)
+
+    def _wait_all(
+        self, names: Sequence[str], arrived: Callable[[ProcessInfo], bool], deadline_s: float
+    ) -> dict[str, ProcessInfo]:
         deadline = self._monotonic() + deadline_s
         while True:
             infos = self._client.processes()
@@ -183,6 +204,7 @@ class ProcessManager:
     def _start_and_wait(self, name: str) -> ProcessInfo:
         # A start during STOPPING would answer True and start nothing.
         self._wait(name, lambda i: i.state is not SupervisorState.STOPPING, STOP_DEADLINE_S)
+        self._before_start(name)
         self._client.start(name)
         first = self._wait(name, _has_process_or_gave_up, START_DEADLINE_S)
         # A program that cannot work at all, for want of a usable file say, ends within a second.

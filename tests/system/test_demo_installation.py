@@ -500,3 +500,31 @@ def test_what_supervisorctl_does_while_the_control_plane_is_away_is_noticed_late
     )
     assert after["desired"] == "run"
     assert installation.stop() == 0
+
+
+def test_a_collector_that_crashed_twice_is_held_back_until_somebody_starts_it(
+    make_installation: Callable[..., Installation],
+) -> None:
+    installation = make_installation("--demo")
+    installation.start()
+
+    def code(status: dict[str, object]) -> str:
+        return str(status["health"]["checks"][0]["code"])
+
+    for _ in range(2):
+        status = installation.wait_until("demo-modbus", is_delivering, "delivers")
+        os.kill(status["pid"], signal.SIGKILL)
+        installation.wait_until(
+            "demo-modbus", lambda s, old=status["pid"]: s["pid"] not in (None, old), "is new"
+        )
+    held = installation.wait_until(
+        "demo-modbus", lambda s: code(s) == "process.held", "is held back"
+    )
+    assert not is_delivering(held)
+    assert installation.run("restart", "demo-modbus").returncode == 0
+    free = installation.wait_until("demo-modbus", lambda s: code(s) == "process.alive", "is free")
+    assert free["pid"] != held["pid"]
+    assert not list((installation.home / "run" / "ledger").glob("*.tmp"))
+    ledger = json.loads((installation.home / "run" / "ledger" / "demo-modbus.json").read_text())
+    assert ledger["unplanned_at_s"] == []
+    assert installation.stop() == 0

@@ -119,6 +119,10 @@ def test_many_programs_take_one_command_and_each_tells_its_own_outcome() -> None
         assert (stopped[-1].outcome, stopped[-1].detail) == (Outcome.FAILED, "unknown")
         started = {r.process: r for r in manager.bulk("start", [*names, "quitter"])}
         assert {started[name].detail for name in names} == {"new_process"}
+        assert (started["quitter"].outcome, started["quitter"].detail) == (
+            Outcome.FAILED,
+            "exited_at_once",
+        )
         assert {r.detail for r in manager.bulk("start", names)} == {"already_running"}
         pids = {name: started[name].pid_after for name in names}
         restarted = {r.process: r for r in manager.bulk("restart", names)}
