@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from control_plane.bootstrap import Console
+from control_plane.domain.process import SupervisorState
 from control_plane.errors import ControlPlaneError
 from control_plane.local_http import LOCAL
 from control_plane.storage.collector_files import CollectorFiles, misnamed
+from control_plane.supervisor.program_files import SERVICES
 
 _FDS_A_PROGRAM = 3
 _FDS_OF_SUPERVISORD = 200
@@ -47,7 +49,7 @@ def examine_installation(console: Console, panel_dist: Path) -> Iterator[Finding
 def _supervisord(console: Console) -> Generator[Finding, None, set[str] | None]:
     try:
         version, pid = console.client.version(), console.client.pid()
-        known = set(console.client.processes())
+        infos = console.client.processes()
     except ControlPlaneError as exc:
         yield _finding("fail", "supervisord_down", reason=exc.params.get("reason", exc))
         return None
@@ -56,7 +58,12 @@ def _supervisord(console: Console) -> Generator[Finding, None, set[str] | None]:
         yield _ok("plugin")
     else:
         yield _finding("warn", "plugin_missing")
-    return known
+    for name in SERVICES:
+        state = infos[name].state if name in infos else SupervisorState.UNKNOWN
+        works = state in (SupervisorState.RUNNING, SupervisorState.STARTING)
+        code = "service" if works else "service_down"
+        yield _finding("ok" if works else "fail", code, name=name, state=state.value)
+    return set(infos)
 
 
 def _collectors(console: Console, known: set[str] | None) -> Iterator[Finding]:
