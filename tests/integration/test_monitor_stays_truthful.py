@@ -2,13 +2,13 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from control_plane.bootstrap import ControlPlane, running
+from control_plane.errors import StorageError
 from control_plane.settings import load_settings
 
 COLLECTOR = """
@@ -79,12 +79,12 @@ def test_a_database_that_goes_away_does_not_stop_the_picture(
     home: Path, plane: ControlPlane
 ) -> None:
     next_picture(plane)
-    for path in home.glob("state.db*"):
-        path.unlink()
-    (home / "state.db").mkdir()
+    (home / "junk").write_bytes(b"this is no database " * 1000)
+    (home / "junk").replace(home / "state.db")
+    with pytest.raises(StorageError):
+        plane.console.accounts.users()
     picture = next_picture(plane)
     assert set(picture.processes) == {"line1", "line2"}
-    shutil.rmtree(home / "state.db")
 
 
 def test_an_old_heartbeat_of_a_process_that_is_gone_claims_no_connection(
