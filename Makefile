@@ -13,6 +13,9 @@ PANEL_STAMP := web/dist/.built
 NODE_MODULES := web/node_modules/.installed
 PANEL_SOURCES := $(shell find web/src web/public web/*.json web/*.ts web/index.html control_plane/messages.*.json -type f 2>/dev/null)
 
+# A virtual environment that broke, whose Python was upgraded say, is installed anew.
+BROKEN_VENV := $(shell if [ -d .venv ] && ! $(BIN)/python -c 'import click, control_plane' 2>/dev/null; then rm -f $(RUN_STAMP) $(DEV_STAMP); echo broken; fi)
+
 .PHONY: help run test check bench fmt clean panel lock system lint types test-panel test-e2e
 
 help: ## Show this list

@@ -36,7 +36,7 @@ pip_install() {
 explain() {
     if grep -qiE 'gcc|cc1|compiler|Python\.h' "$log"; then
         fail "a package has no ready build for this machine and needs a C compiler; install one (Debian: apt-get install build-essential python3-dev) and repeat. Details: $log"
-    elif grep -qiE 'connection|resolve|timed out|retrying|network' "$log"; then
+    elif grep -qiE 'connection|resolve|timed out|retrying|network|no matching distribution' "$log"; then
         fail "the Python package index cannot be reached; check the network or set PIP_INDEX_URL to a mirror and repeat. Details: $log"
     elif grep -qi 'hash' "$log"; then
         fail "a downloaded package does not match its hash in $lock; do not use it, and check your package mirror. Details: $log"
