@@ -129,7 +129,6 @@ class Observer:
                 file=file,
                 desired=Desired.STOP if file.name in self._stopped else Desired.RUN,
                 facts=facts,
-                log_file=self._settings.log_file(file.name),
                 error_count_24h=0,
                 last_logged_error=None,
             )
@@ -160,7 +159,6 @@ class Observer:
             file=file,
             desired=Desired.STOP if file.name in self._stopped else Desired.RUN,
             facts=facts,
-            log_file=self._settings.log_file(file.name),
             error_count_24h=self._errors.count_day(file.name, now),
             last_logged_error=logged.message if logged else None,
         )

@@ -58,7 +58,12 @@ class _DroppingQueueHandler(QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
             self.queue.put_nowait(record)
+            if self.dropped and not self.queue.full():
+                facts = {"name": __name__, "levelname": "WARNING", "lines": self.dropped}
+                self.queue.put_nowait(logging.makeLogRecord({"msg": "log lines dropped", **facts}))
+                self.dropped = 0
         except queue.Full:
+            # Told as soon as there is room again.
             self.dropped += 1
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:

@@ -13,7 +13,6 @@ Raw = int | float | str | None
 
 UINT64_SPAN = 2**64
 INT64_MAX = 2**63 - 1
-INT64_MIN = -(2**63)
 
 
 class Kind(enum.IntEnum):

@@ -76,7 +76,6 @@ class SeenCollector:
     file: CollectorFile
     desired: Desired
     facts: Observation
-    log_file: Path
     error_count_24h: int
     last_logged_error: str | None
 

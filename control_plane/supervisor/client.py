@@ -186,10 +186,6 @@ class SupervisorClient:
         """
         self._call("supervisor.removeProcessGroup", name)
 
-    def shutdown(self) -> None:
-        """Stop everything, then supervisord itself."""
-        self._call("supervisor.shutdown")
-
     def close(self) -> None:
         with self._lock:
             self._transport.close()
