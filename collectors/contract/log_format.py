@@ -53,12 +53,13 @@ class _DroppingQueueHandler(QueueHandler):
 
     def __init__(self, lines: "queue.Queue[Any]") -> None:
         super().__init__(lines)
+        self._lines = lines
         self.dropped = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
             self.queue.put_nowait(record)
-            if self.dropped and not self.queue.full():
+            if self.dropped and not self._lines.full():
                 facts = {"name": __name__, "levelname": "WARNING", "lines": self.dropped}
                 self.queue.put_nowait(logging.makeLogRecord({"msg": "log lines dropped", **facts}))
                 self.dropped = 0
