@@ -20,7 +20,7 @@ from control_plane.settings import Settings
 
 _HTTP_THREADS = 16
 """Threads beside those that the live channel may hold, so that the API always has some."""
-_GRACEFUL_S = 5
+_GRACEFUL_S = 2
 REQUEST_READ_S = 10.0
 """So long may head and body of a request take; each holds a thread meanwhile."""
 
