@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 
 from collectors.contract.addresses import MC_BIT_DEVICES, MC_WORD_DEVICES, parse_mc_address
-from collectors.contract.config import McPoint
+from collectors.contract.config_mc import McPoint
 from collectors.runtime.planner import Decode
 from collectors.runtime.values import scaled, text_of
 

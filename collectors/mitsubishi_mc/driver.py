@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from collectors.contract.config import McDevice
+from collectors.contract.config_mc import McDevice
 from collectors.contract.points import Quality, Sample
 from collectors.mitsubishi_mc.guard import EndCode, FrameError, GuardedType3E
 from collectors.mitsubishi_mc.plan import first_number, plan

@@ -1,7 +1,7 @@
 """Which requests read the points of a PLC. Pure, and free of pymcprotocol."""
 
 from collectors.contract.addresses import MC_BIT_DEVICES, parse_mc_address
-from collectors.contract.config import McDevice
+from collectors.contract.config_mc import McDevice
 from collectors.mitsubishi_mc.codec import BITS_PER_WORD, decoder, format_address
 from collectors.runtime.planner import Block, Field, merge
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from operator import itemgetter
 
 from collectors.contract.addresses import parse_modbus_address
-from collectors.contract.config import ByteOrder, ModbusPoint
+from collectors.contract.config_base import ByteOrder
+from collectors.contract.config_modbus import ModbusPoint
 from collectors.runtime.planner import Decode
 from collectors.runtime.values import scaled, text_of
 

@@ -2,7 +2,7 @@
 
 import time
 
-from collectors.contract.config import ModbusDevice
+from collectors.contract.config_modbus import ModbusDevice
 from collectors.contract.points import Quality, Sample
 from collectors.modbus_tcp.link import DeviceRefused, ModbusLink
 from collectors.modbus_tcp.plan import plan

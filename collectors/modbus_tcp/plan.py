@@ -1,7 +1,7 @@
 """Which requests read the points of a Modbus device. Pure, and free of pymodbus."""
 
 from collectors.contract.addresses import parse_modbus_address
-from collectors.contract.config import ModbusDevice
+from collectors.contract.config_modbus import ModbusDevice
 from collectors.modbus_tcp.codec import decoder
 from collectors.runtime.planner import Block, Field, merge
 

@@ -23,7 +23,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import BadTooManyOperations, UaError
 
-from collectors.contract.config import OpcUaDevice
+from collectors.contract.config_opcua import OpcUaDevice
 from collectors.contract.points import Quality, Sample
 from collectors.opcua.plan import DEFAULT_NODES, MAX_NODES, points_of
 from collectors.opcua.values import Scale, sample_of

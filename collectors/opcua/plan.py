@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from collectors.contract.config import OpcUaDevice, OpcUaPoint
+from collectors.contract.config_opcua import OpcUaDevice, OpcUaPoint
 from collectors.contract.points import Value
 from collectors.runtime.planner import Block, Field
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from collectors.contract.config import PROTOCOLS, SLUG, AnyCollector, load_collector, revision_of
+from collectors.contract.config import PROTOCOLS, AnyCollector, load_collector, revision_of
+from collectors.contract.config_base import SLUG
 from collectors.contract.config_problems import ConfigError, ConfigProblem, read_toml
 from control_plane.domain.observation import CollectorFile
 

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Literal
 
-from collectors.contract.config import SLUG
+from collectors.contract.config_base import SLUG
 from control_plane.errors import InvalidProgramFile
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "supervisord.conf.d"

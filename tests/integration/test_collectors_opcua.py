@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import pytest
 from asyncua import Server, ua
 
-from collectors.contract.config import OpcUaCollector, parse_collector
+from collectors.contract.config import parse_collector
+from collectors.contract.config_opcua import OpcUaCollector
 from collectors.contract.points import Quality, Sample
 from collectors.opcua.driver import OpcUaDriver, _with_port
 from collectors.runtime.driver import ConnectionLost, Traffic

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.contract.addresses import MC_BIT_DEVICES, MC_WORD_DEVICES, parse_mc_address
-from collectors.contract.config import McDevice, McPoint
+from collectors.contract.config_mc import McDevice, McPoint
 from collectors.contract.points import Value
 from collectors.mitsubishi_mc.codec import (
     DEVICE_CODES,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.contract.config import ModbusDevice, ModbusPoint
+from collectors.contract.config_modbus import ModbusDevice, ModbusPoint
 from collectors.contract.points import Quality, Value
 from collectors.modbus_tcp.codec import decoder
 from collectors.modbus_tcp.plan import describe, plan

@@ -1,0 +1,156 @@
+"""The keys that every protocol's collector file has: collector, device, poll group, point."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from collectors.contract.addresses import AddressError
+
+SLUG = re.compile(r"[a-z][a-z0-9_-]{0,47}")
+"""Names that also become file names, program names and URL parts."""
+
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f/]{1,64}$"
+
+Slug = Annotated[str, Field(pattern=rf"^{SLUG.pattern}$")]
+Label = Annotated[str, Field(pattern=_NO_CONTROLS)]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,253}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+
+NumberType = Literal[
+    "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
+]  # fmt: skip
+ByteOrder = Literal["ABCD", "BADC", "CDAB", "DCBA"]
+"""Order of the bytes of a 32-bit value on the wire; ABCD is the standard's big-endian order."""
+
+_WORDS = {
+    "bool": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2,
+    "int64": 4, "uint64": 4, "float64": 4,
+}  # fmt: skip
+
+
+def address_text(parse: Callable[[str], object]) -> AfterValidator:
+    def validate(text: str) -> str:
+        try:
+            parse(text)
+        except AddressError as exc:
+            raise PydanticCustomError(
+                "bad_address",
+                "{text} is not an address",
+                {"text": text, "hint": exc.hint, **exc.params},
+            ) from None
+        return text
+
+    return AfterValidator(validate)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PollGroup(Strict):
+    """Points that are read together."""
+
+    id: Slug = "default"
+    interval_s: Annotated[Seconds, Field(ge=0.01)] = 1.0
+
+
+class Point(Strict):
+    """One address to read. ``stored value = raw · scale + offset`` for numbers."""
+
+    name: Label
+    group: Slug = "default"
+    unit: Annotated[str, Field(max_length=16, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    description: Annotated[str, Field(max_length=200)] = ""
+
+
+class WordPoint(Point):
+    """A point that fills words of a device's memory, or one bit of it."""
+
+    type: Literal[NumberType, "bool", "string"] = "uint16"
+    length: int = 1
+    """Words of a string, two characters each."""
+
+    @property
+    def words(self) -> int:
+        """Words that the value fills; 1 for a bit."""
+        return _WORDS.get(self.type, self.length)
+
+
+class Retry(Strict):
+    """Full-jitter exponential back-off between connection attempts."""
+
+    base_s: Seconds = 0.5
+    max_s: Seconds = 30.0
+
+
+class Device(Strict):
+    id: Slug
+    timeout_s: Annotated[Seconds, Field(le=60)] = 1.0
+    """Longest wait for one answer."""
+    retry: Retry = Retry()
+    groups: Annotated[tuple[PollGroup, ...], Field(min_length=1, strict=False)] = (PollGroup(),)
+
+    @model_validator(mode="after")
+    def _names_are_consistent(self) -> Self:
+        reject_duplicates("group", [group.id for group in self.groups])
+        points: tuple[Point, ...] = getattr(self, "points", ())
+        reject_duplicates("point", [point.name for point in points])
+        known = [group.id for group in self.groups]
+        for point in points:
+            if point.group not in known:
+                raise PydanticCustomError(
+                    "unknown_group",
+                    "point {point} names the group {group}, defined are: {known}",
+                    {"point": point.name, "group": point.group, "known": ", ".join(known)},
+                )
+        return self
+
+
+class Spool(Strict):
+    """Bounds of the collector's own queue on disk; past either one the oldest data is dropped."""
+
+    max_bytes: Annotated[int, Field(ge=1_000_000, le=10**12)] = 256_000_000
+    max_age_s: Annotated[float, Field(gt=0, le=10**8)] = 7 * 86400.0
+
+
+class Collector(Strict):
+    name: Slug
+    display_name: Annotated[str, Field(max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    spool: Spool = Spool()
+
+    @model_validator(mode="after")
+    def _devices_are_distinct(self) -> Self:
+        reject_duplicates("device", [device.id for device in getattr(self, "devices", ())])
+        return self
+
+
+def reject_duplicates(kind: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise PydanticCustomError(
+                "duplicate", "two {kind}s are called {name}", {"kind": kind, "name": name}
+            )
+
+
+def reject_overrun(address: str, last: int, limit: int) -> None:
+    if last > limit:
+        raise PydanticCustomError(
+            "past_end", "{address} ends at {last}", {"address": address, "last": last, "le": limit}
+        )
+
+
+def reject_long_points(points: Sequence[WordPoint], key: str, limit: int) -> None:
+    for point in points:
+        if point.words > limit:
+            raise PydanticCustomError(
+                "point_too_long",
+                "point {point} fills {words} words",
+                {"point": point.name, "words": point.words, "limit_key": key, "le": limit},
+            )
