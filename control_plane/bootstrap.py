@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from collectors.contract.ledger import ledger_path
-from collectors.history.read import EmbeddedReader, HistoryReader
+from collectors.history.embedded.reader import EmbeddedReader
+from collectors.history.read import HistoryReader
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges

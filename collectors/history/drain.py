@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from collectors.history.embedded import EmbeddedStore
+from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.segment import Position
 from collectors.history.spool_reader import Record, SpoolReader
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from collectors.contract.log_format import start_json_logging
 from collectors.contract.signals import EXIT_OK
 from collectors.history.drain import Drain
-from collectors.history.embedded import EmbeddedStore
+from collectors.history.embedded.store import EmbeddedStore
 
 _log = logging.getLogger(__name__)
 

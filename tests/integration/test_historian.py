@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from collectors.contract.points import Quality, Sample
-from collectors.history.read import EmbeddedReader
-from collectors.history.schema import open_read_only
+from collectors.history.embedded.reader import EmbeddedReader
+from collectors.history.embedded.schema import open_read_only
 from collectors.history.spool import SpoolWriter
 from collectors.history.spool_reader import SpoolReader
 

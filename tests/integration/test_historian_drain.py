@@ -12,8 +12,8 @@ import pytest
 
 from collectors.contract.points import Quality, Sample
 from collectors.history.drain import STORE, Drain
-from collectors.history.embedded import EmbeddedStore
-from collectors.history.read import EmbeddedReader
+from collectors.history.embedded.reader import EmbeddedReader
+from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.segment import cursor_path, list_segments
 from collectors.history.shipper import Historian
 from collectors.history.spool import SpoolWriter

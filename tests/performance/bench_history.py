@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from collectors.contract.points import Quality, Sample
 from collectors.history.drain import Drain
-from collectors.history.embedded import EmbeddedStore
-from collectors.history.read import EmbeddedReader
-from collectors.history.schema import DAY_TABLES, NS_PER_DAY
+from collectors.history.embedded.reader import EmbeddedReader
+from collectors.history.embedded.schema import DAY_TABLES, NS_PER_DAY
+from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.spool import SpoolWriter
 from collectors.history.spool_reader import SpoolReader
 

@@ -17,7 +17,7 @@ import pytest
 from installation import Installation, is_delivering, wait_for
 
 from collectors.contract.points import Quality, Sample
-from collectors.history.read import EmbeddedReader
+from collectors.history.embedded.reader import EmbeddedReader
 
 pytestmark = pytest.mark.supervisord
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from collectors.contract.points import Quality, Sample, Value
 from collectors.history.batch import decode, encode
-from collectors.history.embedded import EmbeddedStore
-from collectors.history.read import Bucket, EmbeddedReader, HistoryError, HistoryReader
-from collectors.history.schema import CATALOGUE
+from collectors.history.embedded.reader import EmbeddedReader
+from collectors.history.embedded.schema import CATALOGUE
+from collectors.history.embedded.store import EmbeddedStore
+from collectors.history.read import Bucket, HistoryError, HistoryReader
 from collectors.history.segment import Position
 from collectors.history.spool_reader import Record
 
@@ -305,12 +306,14 @@ def test_a_day_deleted_between_two_questions_is_simply_gone(
 
 
 def test_reading_history_brings_no_part_of_the_data_path_with_it() -> None:
-    script = "import sys, collectors.history.read; print(*sorted(sys.modules))"
+    script = "import sys, collectors.history.embedded.reader; print(*sorted(sys.modules))"
     command = [sys.executable, "-c", script]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert {name for name in loaded if name.startswith("collectors.history.")} == {
+        "collectors.history.embedded",
+        "collectors.history.embedded.reader",
+        "collectors.history.embedded.schema",
         "collectors.history.read",
-        "collectors.history.schema",
         "collectors.history.values",
     }
     assert "pydantic" not in loaded

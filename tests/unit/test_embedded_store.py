@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from collectors.contract.points import Quality, Sample, Value
 from collectors.history.batch import decode, encode
-from collectors.history.embedded import EmbeddedStore
-from collectors.history.read import EmbeddedReader
-from collectors.history.schema import CATALOGUE, SCHEMA_VERSION
+from collectors.history.embedded.reader import EmbeddedReader
+from collectors.history.embedded.schema import CATALOGUE, SCHEMA_VERSION
+from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.segment import Position
 from collectors.history.spool_reader import Record
 

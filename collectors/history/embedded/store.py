@@ -17,7 +17,7 @@ from pathlib import Path
 
 from collectors.contract.points import Quality, series_key
 from collectors.history.batch import Batch
-from collectors.history.schema import (
+from collectors.history.embedded.schema import (
     CATALOGUE,
     CATALOGUE_TABLES,
     DAY_TABLES,
