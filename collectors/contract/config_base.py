@@ -2,9 +2,18 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from collectors.contract.addresses import AddressError
@@ -19,6 +28,12 @@ Label = Annotated[str, Field(pattern=_NO_CONTROLS)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,253}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+
+Phase = Annotated[
+    Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] | None,
+    BeforeValidator(lambda given: None if given == "auto" else given),
+]
+"""Seconds, or ``"auto"`` for a place within the interval that follows from the device's name."""
 
 NumberType = Literal[
     "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
@@ -56,10 +71,15 @@ class PollGroup(Strict):
 
     id: Slug = "default"
     interval_s: Annotated[Seconds, Field(ge=0.01)] = 1.0
+    phase_s: Phase = None
+    """Place of the cycles within the interval; ``"auto"`` spreads the devices out."""
 
 
 class Point(Strict):
-    """One address to read. ``stored value = raw · scale + offset`` for numbers."""
+    """One address to read. ``stored value = raw · scale + offset`` for numbers.
+
+    The runtime applies ``clamp``, ``deadband`` and ``max_silence_s``, the same for each protocol.
+    """
 
     name: Label
     group: Slug = "default"
@@ -67,6 +87,27 @@ class Point(Strict):
     scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     description: Annotated[str, Field(max_length=200)] = ""
+    deadband: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Store a number only once it has moved by more than this; without it, store each reading.
+
+    A bool or a text with a deadband is stored when it changes.
+    """
+    max_silence_s: Seconds = 60.0
+    """Store an unchanged good value again after this time; only of interest with a deadband."""
+    clamp: Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)] | None = None
+    """Lowest and highest possible value; what lies outside is ``BAD_RANGE``, never stored as good.
+    """
+    writable: bool = False
+    """Accept writes; they must lie within ``clamp``."""
+
+    @model_validator(mode="after")
+    def _clamp_is_a_range(self) -> Self:
+        if self.clamp is not None and self.clamp[0] >= self.clamp[1]:
+            low, high = self.clamp
+            raise PydanticCustomError(
+                "bad_clamp", "{low} is not below {high}", {"low": low, "high": high}
+            )
+        return self
 
 
 class WordPoint(Point):
@@ -86,7 +127,8 @@ class Retry(Strict):
     """Full-jitter exponential back-off between connection attempts."""
 
     base_s: Seconds = 0.5
-    max_s: Seconds = 30.0
+    max_s: Seconds = 2.0
+    """So that values come again within 2 s after the device does."""
 
 
 class Device(Strict):
@@ -132,11 +174,39 @@ class Collector(Strict):
 
 
 def reject_duplicates(kind: str, names: list[str]) -> None:
+    seen: set[str] = set()
     for name in names:
-        if names.count(name) > 1:
+        if name in seen:
             raise PydanticCustomError(
                 "duplicate", "two {kind}s are called {name}", {"kind": kind, "name": name}
             )
+        seen.add(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritablePlace:
+    """Where a writable point lies: ``count`` units of ``area`` from ``start`` on."""
+
+    point: str
+    area: str
+    start: int
+    count: int
+
+
+def reject_overlapping_writables(places: Sequence[WritablePlace]) -> None:
+    """Refuse two writable points that share a place: writing one would change the other."""
+    last: WritablePlace | None = None
+    for place in sorted(places, key=lambda place: (place.area, place.start)):
+        if last and last.area == place.area and place.start < last.start + last.count:
+            raise PydanticCustomError(
+                "overlap", "{a} and {b} overlap", {"a": last.point, "b": place.point}
+            )
+        if last is None or last.area != place.area or _end(place) > _end(last):
+            last = place
+
+
+def _end(place: WritablePlace) -> int:
+    return place.start + place.count
 
 
 def reject_overrun(address: str, last: int, limit: int) -> None:

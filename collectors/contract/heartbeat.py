@@ -13,7 +13,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from collectors.contract.commands import CommandOutcome
+
 SCHEMA_VERSION = 1
+"""Raised only when a reader of the version before would go wrong: new keys are added freely, and
+an old reader passes over them."""
 INTERVAL_S = 1.0
 """A collector beats this often, and at once when a connection is made or lost."""
 
@@ -38,6 +42,10 @@ class ConnectionStatus:
         points: Configured points; ``bad_points`` of them have no usable value now.
         shortest_interval_s: Of the device's poll groups; the scale on which its silence is judged.
         next_attempt_in_s: Seconds until the next connect while disconnected.
+        is_parked: Several requests in a row got no answer, so that the device is asked rarely and
+            does not delay others behind the same gateway.
+        reconnects: Connects after the first one.
+        late_cycles, skipped_cycles: As in :class:`Heartbeat`, of this device.
     """
 
     device_id: str
@@ -58,6 +66,46 @@ class ConnectionStatus:
     bad_points: int = 0
     shortest_interval_s: float = 1.0
     next_attempt_in_s: float | None = None
+    is_parked: bool = False
+    reconnects: int = 0
+    late_cycles: int = 0
+    skipped_cycles: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupTiming:
+    """How punctual the cycles of one interval were, over all devices, in the last minute.
+
+    Attributes:
+        group_id: As in the configuration file.
+        interval_s: What is kept now; longer than configured while the frequency is reduced.
+        cycles: How many the figures are of; with none they are ``None``.
+        late_p50_ms, late_p99_ms: Start of a cycle after its due time.
+        read_p99_ms: How long one cycle of one device took.
+    """
+
+    group_id: str
+    interval_s: float
+    cycles: int = 0
+    late_p50_ms: float | None = None
+    late_p99_ms: float | None = None
+    read_p99_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadOutcome:
+    """The last time that the configuration file was read while the collector ran.
+
+    Attributes:
+        accepted: False keeps the old configuration in force.
+        revision: Of the file that was read; empty if it could not be.
+        problem: The first thing that was wrong, with file, key and remedy; empty if accepted.
+    """
+
+    at: datetime
+    accepted: bool
+    revision: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +133,13 @@ class Heartbeat:
         late_cycles: Cycles that started more than 10 % of their interval late.
         skipped_cycles: Cycles left out because the one before had not ended.
         connection_resets: Resets done on request; proves a reset.
+        cache_clears: Clearings done on request; proves one.
+        frequency_factor: Groups are read so many times more slowly than configured.
+        suppressed_samples: Good readings within their deadband, which were not stored.
+        groups: Punctuality by poll group.
+        last_reload: Of the configuration file; ``None`` if there was none.
+        commands: The newest outcomes, oldest first.
+        rss_bytes: Memory of the process.
         loop_lag_ms: Worst delay of the work loop since the last beat.
         held_until: The collector has crashed lately and does not connect before this moment.
         quarantined: It has crashed too often, does not connect at all and is about to end; stays
@@ -111,6 +166,13 @@ class Heartbeat:
     late_cycles: int = 0
     skipped_cycles: int = 0
     connection_resets: int = 0
+    cache_clears: int = 0
+    frequency_factor: float = 1.0
+    suppressed_samples: int = 0
+    groups: tuple[GroupTiming, ...] = ()
+    last_reload: ReloadOutcome | None = None
+    commands: tuple[CommandOutcome, ...] = ()
+    rss_bytes: int = 0
     loop_lag_ms: float = 0.0
     spool: SpoolStatus = field(default_factory=SpoolStatus)
     held_until: datetime | None = None

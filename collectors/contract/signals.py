@@ -11,3 +11,5 @@ EXIT_CONFIG: Final = 78
 RELOAD_CONFIG: Final = signal.SIGHUP
 RESET_CONNECTIONS: Final = signal.SIGUSR1
 """Close every device connection and open it again; the next heartbeat counts it."""
+CLEAR_CACHE: Final = signal.SIGUSR2
+"""Forget what was learned of the devices; the next heartbeat counts it."""

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from collectors.contract.config_mc import McDevice
-from collectors.contract.points import Quality, Sample
+from collectors.contract.points import Quality, Sample, Value
 from collectors.mitsubishi_mc.guard import EndCode, FrameError, GuardedType3E
 from collectors.mitsubishi_mc.plan import first_number, plan
 from collectors.runtime.block_reader import Answer, BlockReader, Refusal
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, reason_of
+from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteFailed, reason_of
 from collectors.runtime.planner import Block
 
 _T = TypeVar("_T")
@@ -92,6 +92,16 @@ class McDriver:
         samples = await self._readers[group_id].read()
         connection.watch(self._readable)
         return samples
+
+    async def write(self, point_name: str, value: Value) -> Sample:  # noqa: ARG002 - reads only
+        raise WriteFailed("not_supported")
+
+    def adopt(self, device: McDevice) -> bool:
+        return device == self._device
+
+    def forget(self) -> None:
+        for reader in self._readers.values():
+            reader.merge_again()
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

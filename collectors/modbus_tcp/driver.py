@@ -3,11 +3,11 @@
 import time
 
 from collectors.contract.config_modbus import ModbusDevice
-from collectors.contract.points import Quality, Sample
+from collectors.contract.points import Quality, Sample, Value
 from collectors.modbus_tcp.link import DeviceRefused, ModbusLink
 from collectors.modbus_tcp.plan import plan
 from collectors.runtime.block_reader import Answer, BlockReader, Refusal
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic
+from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteFailed
 from collectors.runtime.planner import Block
 
 ILLEGAL_ADDRESS = 2
@@ -33,6 +33,16 @@ class ModbusDriver:
 
     async def read(self, group_id: str) -> list[Sample]:
         return await self._readers[group_id].read()
+
+    async def write(self, point_name: str, value: Value) -> Sample:  # noqa: ARG002 - reads only
+        raise WriteFailed("not_supported")
+
+    def adopt(self, device: ModbusDevice) -> bool:
+        return device == self._device
+
+    def forget(self) -> None:
+        for reader in self._readers.values():
+            reader.merge_again()
 
     async def close(self) -> None:
         self._link.close()

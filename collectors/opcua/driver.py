@@ -24,10 +24,10 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import BadTooManyOperations, UaError
 
 from collectors.contract.config_opcua import OpcUaDevice
-from collectors.contract.points import Quality, Sample
+from collectors.contract.points import Quality, Sample, Value
 from collectors.opcua.plan import DEFAULT_NODES, MAX_NODES, points_of
 from collectors.opcua.values import Scale, sample_of
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, reason_of
+from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteFailed, reason_of
 from collectors.runtime.values import scaler
 
 _CLOSE_S: Final = 0.3
@@ -104,6 +104,15 @@ class OpcUaDriver:
                     raise ConnectionLost("the server refuses to read a single node") from None
                 self._nodes_per_read = len(chunk) // 2
         return samples
+
+    async def write(self, point_name: str, value: Value) -> Sample:  # noqa: ARG002 - reads only
+        raise WriteFailed("not_supported")
+
+    def adopt(self, device: OpcUaDevice) -> bool:
+        return device == self._device
+
+    def forget(self) -> None:
+        self._nodes_per_read = DEFAULT_NODES
 
     async def close(self) -> None:
         client, self._client = self._client, None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from collectors.contract.columns import Columns
 from collectors.contract.config import AnyDevice, AnyPoint
 from collectors.contract.points import Quality, Sample
 from collectors.runtime.backoff import Backoff
@@ -153,7 +154,8 @@ class DeviceTask:
         started = time.monotonic()
         if schedule.is_late(started):
             self.state.late_cycles += 1
-        samples = await self._driver.read(group_id)
+        reading = await self._driver.read(group_id)
+        samples = reading.samples() if isinstance(reading, Columns) else reading
         self._note_answer()
         self._marked_lost.discard(group_id)
         self._note_quality(group_id, samples)

@@ -4,14 +4,15 @@ import enum
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from statistics import median
 from typing import Any, Protocol
 
+from collectors.contract.columns import Columns
 from collectors.contract.config import AnyDevice
-from collectors.contract.points import Quality, Sample
+from collectors.contract.points import Quality, Sample, Value
 from collectors.runtime.planner import Block
 
 _ROUND_TRIPS = 100
@@ -53,6 +54,17 @@ class Traffic:
         return round(median(self._round_trips_s) * 1000, 3) if self._round_trips_s else None
 
 
+class WriteFailed(Exception):
+    """The device did not take a value, or gives back another one; the connection is good."""
+
+    def __init__(self, code: str, native_code: int = 0, read_back: Sample | None = None) -> None:
+        self.code = code
+        """``command.CODE`` is its sentence, see ``messages.*.json`` of the runtime."""
+        self.native_code = native_code
+        self.read_back = read_back
+        super().__init__(f"{code} {native_code:#x}" if native_code else code)
+
+
 class Driver(Protocol):
     """Reads one device. One task owns it, so no two methods run at the same time.
 
@@ -67,12 +79,37 @@ class Driver(Protocol):
             ConnectionLost: the device cannot be reached or refuses.
         """
 
-    async def read(self, group_id: str) -> list[Sample]:
+    async def read(self, group_id: str) -> Columns | Sequence[Sample]:
         """Read every point of a poll group once.
+
+        Columns cost a tenth of samples: a driver that decodes many points of one answer returns
+        them, with the same ``points`` object each time.
 
         Raises:
             ConnectionLost: the connection broke, or an answer was late or wrong.
         """
+
+    async def write(self, point_name: str, value: Value) -> Sample:
+        """Write ``value`` (scaled, as it is read) to a point and read it back from the device.
+
+        The runtime has checked that the point is writable and the value within its clamp.
+
+        Raises:
+            WriteFailed: the value does not fit the point, or the device refuses it.
+            ConnectionLost: as for ``read``; the device may have taken the value.
+        """
+
+    def adopt(self, device: AnyDevice) -> bool:
+        """Take over changed groups and points without touching the connection.
+
+        May come while ``read`` waits for the device; what that returns is thrown away.
+
+        Returns:
+            False if this needs another connection; nothing is changed then.
+        """
+
+    def forget(self) -> None:
+        """Drop what was learned of the device, such as requests that had to be split."""
 
     async def close(self) -> None:
         """Close the connection within 0.3 s; harmless without one."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from collectors.contract.columns import Columns
 from collectors.contract.config import AnyCollector, AnyDevice, AnyPoint, load_collector
 from collectors.contract.messages import sentence
 from collectors.contract.points import Quality, Sample
@@ -158,7 +159,9 @@ async def _read_all(
             await driver.connect()
             for group in device.groups:
                 if group.id in wanted:
-                    found |= {sample.point: sample for sample in await driver.read(group.id)}
+                    reading = await driver.read(group.id)
+                    samples = reading.samples() if isinstance(reading, Columns) else reading
+                    found |= {sample.point: sample for sample in samples}
         except ConnectionLost as lost:
             quality = lost.quality
             place = {"device": device.id, "host": device.host, "port": device.port}
