@@ -61,7 +61,7 @@ panel: $(PANEL_STAMP) ## Build the web panel
 
 lock: $(DEV_STAMP) ## Choose new versions and write the lock files (needs uv)
 	@uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build setup.cfg -o requirements.lock
-	uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra test --extra dev setup.cfg -o requirements-dev.lock
+	uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra postgres --extra test --extra dev setup.cfg -o requirements-dev.lock
 
 clean: ## Remove what was built or installed here; DAQ_HOME stays
 	@rm -rf .venv .node web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

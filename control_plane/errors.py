@@ -96,6 +96,12 @@ class StorageError(ControlPlaneError):
     code = "storage"
 
 
+class NewerSchema(ControlPlaneError):
+    """The state database holds migrations (``migrations``) that this program does not know."""
+
+    code = "newer_schema"
+
+
 class NotAuthenticated(ControlPlaneError):
     """No session and no token, or an ended one."""
 

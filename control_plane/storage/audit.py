@@ -3,9 +3,12 @@
 from datetime import datetime
 
 from control_plane.domain.audit import AuditEvent
+from control_plane.storage.columns import fit
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.models import AuditEntry
 from control_plane.storage.times import to_ms
+
+_DETAIL_CHARACTERS = 4000
 
 
 class AuditTrail:
@@ -18,12 +21,12 @@ class AuditTrail:
         with self._database.connection():
             AuditEntry.create(
                 at_ms=to_ms(event.at),
-                actor=event.actor[:80],
-                origin=event.origin[:80],
+                actor=fit(event.actor, 80),
+                origin=fit(event.origin, 80),
                 action=event.action,
-                target=event.target[:80],
+                target=fit(event.target, 80),
                 outcome=event.outcome,
-                detail=event.detail,
+                detail=fit(event.detail, _DETAIL_CHARACTERS),
             )
 
     def was_commanded(self, process: str, since: datetime) -> bool:
@@ -46,7 +49,7 @@ class AuditTrail:
             row = (
                 AuditEntry.select(AuditEntry.outcome)
                 .where(AuditEntry.target == process, AuditEntry.action.startswith("process."))
-                .order_by(AuditEntry.id.desc())
+                .order_by(AuditEntry.at_ms.desc(), AuditEntry.id.desc())
                 .first()
             )
             return None if row is None else str(row.outcome)

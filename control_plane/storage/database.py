@@ -1,20 +1,37 @@
-"""Opens the state database and brings its schema up to date."""
+"""Opens the state database, SQLite or PostgreSQL, and brings its schema up to date."""
 
 import contextlib
 import fcntl
+import importlib.util
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import peewee
 from playhouse import db_url
 from playhouse.migrations import Runner
+from playhouse.pool import MaxConnectionsExceeded
 
-from control_plane.errors import StorageError
-from control_plane.storage.models import database_proxy
+from control_plane.errors import NewerSchema, StorageError
+from control_plane.storage.models import current_database
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+log = logging.getLogger(__name__)
+
+Engine = Literal["sqlite", "postgresql"]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_ENGINES: dict[str, Engine] = {
+    "sqlite": "sqlite",
+    "postgres": "postgresql",
+    "postgresql": "postgresql",
+}
+_MIGRATION_LOCK = 0x6461_7170_6C61_6E65
+"""Key of PostgreSQL's advisory lock: "daqplane" in ASCII."""
 _WAL_LIMIT_BYTES = 64 << 20
+_VACUUM_PAGES = 2000
+"""Free pages given back in one step, so that no writer waits for long."""
 # The order matters: auto_vacuum set after journal_mode=wal is ignored.
 _SQLITE_PRAGMAS = (
     ("auto_vacuum", 2),
@@ -23,6 +40,25 @@ _SQLITE_PRAGMAS = (
     ("foreign_keys", 1),
     ("journal_size_limit", _WAL_LIMIT_BYTES),
 )
+_SQLITE_OPTIONS: dict[str, Any] = {
+    "pragmas": _SQLITE_PRAGMAS,
+    "timeout": 5,
+    # Without IMMEDIATE, a transaction that reads before it writes fails at once when another one
+    # wrote in between: the busy time-out does not apply to that.
+    "lock_type": "IMMEDIATE",
+}
+# Each may be set in the URL instead. A server that vanishes without a word is noticed in 10 s.
+_POSTGRESQL_OPTIONS: dict[str, Any] = {
+    "max_connections": 20,
+    "timeout": 5,
+    "stale_timeout": 300,
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "application_name": "daqplane",
+}
 
 
 class StateDatabase:
@@ -33,12 +69,12 @@ class StateDatabase:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        """Raises StorageError if no database can be meant by ``url``; connects later."""
+        self.engine = _engine(url)
         try:
-            self._database: Any = db_url.connect(url, **_connect_options(url))
-        except (ValueError, RuntimeError, ImportError, peewee.PeeweeException) as exc:
+            self._database: Any = _open(url, self.engine)
+        except (ValueError, TypeError) as exc:
             raise StorageError(reason=f"DATABASE_URL: {exc}") from exc
-        database_proxy.initialize(self._database)
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[Any]:
@@ -47,38 +83,116 @@ class StateDatabase:
         Raises:
             StorageError: the database cannot be reached, is locked for long, or is damaged.
         """
-        opened = False
         try:
             opened = self._database.connect(reuse_if_open=True)
+        except (peewee.PeeweeException, MaxConnectionsExceeded) as exc:
+            raise StorageError(reason=str(exc).strip()) from exc
+        before = current_database.set(self._database)
+        try:
             yield self._database
         except peewee.PeeweeException as exc:
-            raise StorageError(reason=str(exc)) from exc
+            raise StorageError(reason=str(exc).strip()) from exc
         finally:
+            current_database.reset(before)
             if opened:
                 self._database.close()
 
-    def migrate(self, lock_directory: Path) -> list[str]:
+    def close(self) -> None:
+        """Close the connections that are kept for later; work may go on with new ones."""
+        if self.engine == "postgresql":
+            self._database.close_idle()
+
+    def migrate(self, lock_directory: Path, migrations: Path = MIGRATIONS) -> list[str]:
         """Apply pending migrations and return their names; one process at a time does it.
 
         Raises:
+            NewerSchema: a newer program has migrated this database.
             StorageError: see :meth:`connection`; a failed migration is rolled back whole.
         """
-        lock = lock_directory / "migrate.lock"
-        with lock.open("w") as file, self.connection() as database:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            applied: list[str] = Runner(database, str(_MIGRATIONS)).up()
+        with self.connection() as database, self._migration_lock(lock_directory):
+            runner = Runner(database, str(migrations))
+            if unknown := [each.name for each in runner.status() if each.path is None]:
+                raise NewerSchema(migrations=", ".join(unknown))
+            applied: list[str] = runner.up()
             return applied
 
+    def schema(self) -> list[str]:
+        """Return the names of the migrations that were applied, in order.
+
+        Raises:
+            StorageError: see :meth:`connection`.
+        """
+        with self.connection() as database:
+            return sorted(Runner(database, str(MIGRATIONS)).applied())
+
+    @contextlib.contextmanager
+    def _migration_lock(self, directory: Path) -> Iterator[None]:
+        """Keep every other migrating process out; those of other machines too, on PostgreSQL."""
+        if self.engine == "sqlite":
+            with (directory / "migrate.lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+            return
+        self._database.execute_sql("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
+        try:
+            yield
+        finally:
+            self._database.execute_sql("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
+
     def checkpoint(self) -> None:
-        """Write SQLite's write-ahead log back and cut it; other engines need nothing."""
-        if self._url.startswith("sqlite"):
-            with self.connection() as database:
-                database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Let SQLite's files shrink: give free pages back, write the write-ahead log back, cut it.
+
+        PostgreSQL does both by itself.
+
+        Raises:
+            StorageError: see :meth:`connection`.
+        """
+        if self.engine != "sqlite":
+            return
+        with self.connection() as database:
+            free = _pragma(database, "freelist_count")
+            for _ in range(0, free, _VACUUM_PAGES):
+                # Through execute() it would free one single page.
+                database.connection().executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+            busy = _pragma(database, "wal_checkpoint(TRUNCATE)")
+        if busy:
+            log.warning("write-ahead log was not cut, somebody reads", extra={"freed_pages": free})
 
 
-def _connect_options(url: str) -> dict[str, Any]:
-    if url.startswith("sqlite"):
-        # Without IMMEDIATE, a transaction that reads before it writes fails at once when another
-        # one wrote in between: the busy time-out does not apply to that.
-        return {"pragmas": _SQLITE_PRAGMAS, "timeout": 5, "lock_type": "IMMEDIATE"}
-    return {}
+def _engine(url: str) -> Engine:
+    try:
+        parts = urlsplit(url)
+        engine = _ENGINES[parts.scheme]
+    except (ValueError, KeyError):
+        reason = "DATABASE_URL must begin with sqlite:/// or postgresql://"
+        raise StorageError(reason=reason) from None
+    if not parts.path.strip("/"):
+        # The URL itself may hold a password, so it is not repeated.
+        example = "sqlite:////var/lib/daq/state.db or postgresql://user:password@host/database"
+        raise StorageError(reason=f"DATABASE_URL names no database; it looks like {example}")
+    return engine
+
+
+def _open(url: str, engine: Engine) -> Any:
+    if engine == "sqlite":
+        return db_url.connect(url, **_SQLITE_OPTIONS)
+    if importlib.util.find_spec("psycopg") is None:
+        reason = (
+            "DATABASE_URL names PostgreSQL, whose driver is missing: pip install psycopg[binary]"
+        )
+        raise StorageError(reason=reason)
+    parts = urlsplit(url)
+    given = parse_qs(parts.query, keep_blank_values=True)
+    return db_url.connect(
+        f"postgresql+pool{url[len(parts.scheme) :]}",
+        unquote_password=True,
+        unquote_user=True,
+        prefer_psycopg3=True,
+        **{name: value for name, value in _POSTGRESQL_OPTIONS.items() if name not in given},
+    )
+
+
+def _pragma(database: Any, name: str) -> int:
+    """Return the first number that the pragma answers."""
+    number: int = database.execute_sql(f"PRAGMA {name}").fetchone()[0]
+    return number

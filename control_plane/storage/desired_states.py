@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from control_plane.domain.process import Desired
+from control_plane.storage.columns import fit
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.models import DesiredState
 from control_plane.storage.times import to_ms
@@ -16,7 +17,7 @@ class DesiredStates:
 
     def want(self, process: str, desired: Desired, actor: str, at: datetime) -> None:
         """Note what ``actor`` wants of ``process``."""
-        facts = {"desired": desired.value, "actor": actor[:80], "at_ms": to_ms(at)}
+        facts = {"desired": desired.value, "actor": fit(actor, 80), "at_ms": to_ms(at)}
         with self._database.connection():
             DesiredState.insert(process=process, **facts).on_conflict(
                 conflict_target=[DesiredState.process], update=facts

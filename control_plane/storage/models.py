@@ -1,13 +1,29 @@
 """Tables of the state database. Times are milliseconds since the Unix epoch, UTC."""
 
+from contextvars import ContextVar
+from typing import Any
+
 import peewee
 
-database_proxy = peewee.DatabaseProxy()
+current_database: ContextVar[Any] = ContextVar("current_database", default=None)
+"""The database that the running piece of work has opened; None outside of any."""
+
+
+class _CurrentDatabase(peewee.DatabaseProxy):  # type: ignore[misc] # peewee ships no types
+    """Sends each query to the database whose ``connection()`` it is made in, so that one process
+    may have several open."""
+
+    def initialize(self, obj: object) -> None:
+        """Nothing to keep: see :attr:`obj`."""
+
+    @property
+    def obj(self) -> Any:
+        return current_database.get()
 
 
 class _Table(peewee.Model):
     class Meta:
-        database = database_proxy
+        database = _CurrentDatabase()
         legacy_table_names = False
 
 
@@ -70,7 +86,7 @@ class AuditEntry(_Table):
 class Restart(_Table):
     id = peewee.AutoField()
     process = peewee.CharField(max_length=64)
-    at_ms = peewee.BigIntegerField()
+    at_ms = peewee.BigIntegerField(index=True)
     pid = peewee.IntegerField()
 
     class Meta:
@@ -117,7 +133,7 @@ class HealthRecord(_Table):
     process = peewee.CharField(max_length=64)
     at_ms = peewee.BigIntegerField(index=True)
     status = peewee.CharField(max_length=16)
-    score = peewee.FloatField(null=True)
+    score = peewee.DoubleField(null=True)
     checks = peewee.TextField()
 
     class Meta:

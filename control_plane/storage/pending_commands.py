@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from control_plane.storage.columns import fit
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.models import PendingCommand
 from control_plane.storage.times import to_ms
@@ -28,8 +29,8 @@ class PendingCommands:
         """Note the command before anything is sent."""
         facts = {
             "action": command.action,
-            "actor": command.actor[:80],
-            "origin": command.origin[:80],
+            "actor": fit(command.actor, 80),
+            "origin": fit(command.origin, 80),
             "at_ms": to_ms(at),
         }
         with self._database.connection():

@@ -1,3 +1,5 @@
+"""The repositories of the state database, on each engine."""
+
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -6,53 +8,25 @@ import pytest
 
 from control_plane.domain.audit import AuditEvent
 from control_plane.domain.health import HealthStatus, ProcessHealth
+from control_plane.domain.process import Desired
 from control_plane.errors import BadSetupToken, StorageError, UnknownUser, UserExists
 from control_plane.storage.accounts import SESSION_IDLE, SESSION_LONGEST, Accounts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
-from control_plane.storage.models import TABLES, HealthRecord
+from control_plane.storage.desired_states import DesiredStates
+from control_plane.storage.models import AuditEntry, HealthRecord
+from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.storage.process_history import ProcessHistory
 
-MIGRATIONS = ["0001_initial", "0002_desired_state", "0003_pending_commands"]
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> StateDatabase:
-    database = StateDatabase(f"sqlite:///{tmp_path}/state.db")
-    assert database.migrate(tmp_path) == MIGRATIONS
-    return database
-
-
-def test_migrations_make_the_tables_that_the_models_describe(
-    database: StateDatabase, tmp_path: Path
-) -> None:
-    assert database.migrate(tmp_path) == []
-    with database.connection() as db:
-        for table in TABLES:
-            name = table._meta.table_name
-            columns = {column.name: column for column in db.get_columns(name)}
-            fields = {f.column_name: f for f in table._meta.sorted_fields}
-            assert columns.keys() == fields.keys(), name
-            for column, field in fields.items():
-                assert columns[column].null is field.null, (name, column)
-        assert db.execute_sql("PRAGMA journal_mode").fetchone()[0] == "wal"
-        assert db.execute_sql("PRAGMA foreign_keys").fetchone()[0] == 1
-
-
-def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/state.db"
-    applied: list[list[str]] = []
-    database = StateDatabase(url)
-    threads = [
-        threading.Thread(target=lambda: applied.append(database.migrate(tmp_path)))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(applied) == [[], [], [], MIGRATIONS]
+def event(**facts: object) -> AuditEvent:
+    usual = {
+        "at": NOW, "actor": "bob", "origin": "::1", "action": "process.restart",
+        "target": "line1", "outcome": "requested",
+    }  # fmt: skip
+    return AuditEvent(**(usual | facts))
 
 
 def test_a_set_up_link_works_once_and_only_in_time(database: StateDatabase) -> None:
@@ -105,11 +79,7 @@ def test_a_command_is_remembered_so_that_its_restart_is_not_counted(
     database: StateDatabase,
 ) -> None:
     audit = AuditTrail(database)
-    event = AuditEvent(
-        at=NOW, actor="bob", origin="::1", action="process.restart", target="line1",
-        outcome="requested",
-    )  # fmt: skip
-    audit.record(event)
+    audit.record(event())
     assert audit.was_commanded("line1", NOW - timedelta(seconds=1))
     assert not audit.was_commanded("line1", NOW + timedelta(seconds=1))
     assert not audit.was_commanded("line2", NOW - timedelta(seconds=1))
@@ -135,15 +105,12 @@ def test_restarts_and_incarnations_survive_and_old_rows_are_pruned(
 
 def test_writers_in_many_threads_do_not_fail_each_other(database: StateDatabase) -> None:
     audit = AuditTrail(database)
-    event = AuditEvent(
-        at=NOW, actor="bob", origin="::1", action="process.stop", target="line1", outcome="done"
-    )
     errors: list[StorageError] = []
 
     def write() -> None:
         try:
             for _ in range(25):
-                audit.record(event)
+                audit.record(event())
         except StorageError as exc:
             errors.append(exc)
 
@@ -155,7 +122,61 @@ def test_writers_in_many_threads_do_not_fail_each_other(database: StateDatabase)
     assert errors == []
 
 
-@pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/none/state.db", "mongo://x/y"])
-def test_a_database_that_cannot_be_used_is_named(url: str, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="state database"):
-        StateDatabase(url).migrate(tmp_path)
+def test_the_newest_command_for_a_process_tells_its_outcome(database: StateDatabase) -> None:
+    audit = AuditTrail(database)
+    assert audit.last_outcome("line1") is None
+    for outcome in ("requested", "done"):
+        audit.record(event(outcome=outcome))
+    audit.record(event(target="line2", outcome="failed"))
+    audit.record(event(action="session.open", outcome="denied"))
+    assert audit.last_outcome("line1") == "done"
+
+
+def test_no_text_keeps_a_line_of_the_audit_trail_from_being_written(
+    database: StateDatabase,
+) -> None:
+    AuditTrail(database).record(
+        event(actor="\ud800" + "a" * 200, target="x\x00y", detail="\x00" + "z" * 10_000)
+    )
+    with database.connection():
+        row = AuditEntry.get()
+    assert (row.target, len(row.actor), row.detail[:2]) == ("xy", 80, "zz")
+
+
+def test_what_operators_want_and_what_was_begun_is_kept_once_for_each_process(
+    database: StateDatabase,
+) -> None:
+    desired, pending = DesiredStates(database), PendingCommands(database)
+    for wanted in (Desired.RUN, Desired.STOP):
+        desired.want("line1", wanted, "bob", NOW)
+    desired.want("line2", Desired.STOP, "bob", NOW)
+    desired.forget("line2")
+    assert desired.stopped() == {"line1"}
+    for action in ("stop", "restart"):
+        pending.begin(Pending(process="line1", action=action, actor="bob", origin="::1"), NOW)
+    pending.begin(
+        Pending(process="old", action="stop", actor="bob", origin="::1"), NOW - timedelta(hours=1)
+    )
+    assert [each.action for each in pending.all(NOW - timedelta(minutes=1))] == ["restart"]
+    pending.end("line1")
+    assert pending.all(NOW - timedelta(hours=2)) == []
+
+
+def test_a_score_comes_back_as_it_was(database: StateDatabase) -> None:
+    health = ProcessHealth(
+        status=HealthStatus.WARNING, score=83.123456789, confidence=1.0, since=NOW, checks=()
+    )
+    ProcessHistory(database).record_health(NOW, [("line1", health)])
+    with database.connection():
+        assert HealthRecord.get().score == 83.123456789
+
+
+def test_two_databases_are_open_side_by_side(database: StateDatabase, tmp_path: Path) -> None:
+    other = StateDatabase(f"sqlite:///{tmp_path}/other.db")
+    other.migrate(tmp_path)
+    Accounts(database).add_user("alice", "admin", "hash", NOW)
+    assert not Accounts(other).has_users()
+    with database.connection(), other.connection():
+        assert not Accounts(other).has_users()
+    Accounts(other).add_user("bob", "viewer", "hash", NOW)
+    assert [user.name for user in Accounts(database).users()] == ["alice"]
