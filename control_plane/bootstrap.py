@@ -32,7 +32,6 @@ from control_plane.supervisor.process_manager import ProcessManager
 from control_plane.supervisor.program_changes import ProgramChanges
 from control_plane.supervisor.program_files import check_program_name
 
-_KEEP_HISTORY = timedelta(days=30)
 _LOOK_TIMEOUT_S = 2.0
 """A supervisord that is frozen is to be seen within three seconds."""
 _DIRECTORIES = ("run", "run/heartbeat", "run/lock", "log", "spool", "history", "collectors.d")
@@ -140,6 +139,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     monitor = Monitor(settings, observer, process_history, chronicle, hub, clock)
     scheduler = Scheduler(_jobs(console, monitor, process_history))
     with contextlib.ExitStack() as stack:
+        stack.callback(console.database.close)
         stack.callback(console.client.close)
         stack.callback(observing.close)
         monitor.start()
@@ -192,6 +192,7 @@ def _forget_crashes(settings: Settings) -> Callable[[str], None]:
 def _jobs(console: Console, monitor: Monitor, history: ProcessHistory) -> tuple[Job, ...]:
     now = console.clock.now
     check_interval = console.settings.limits.check_interval
+    keep = timedelta(days=console.settings.state_keep_days)
     return (
         Job(id="health_check", run=monitor.record_health, every_s=check_interval),
         Job(
@@ -201,7 +202,7 @@ def _jobs(console: Console, monitor: Monitor, history: ProcessHistory) -> tuple[
         ),
         Job(
             id="history_retention",
-            run=lambda: history.prune(now(), _KEEP_HISTORY),
+            run=lambda: history.prune(now(), keep),
             daily_utc="02:40",
         ),
         Job(id="database_checkpoint", run=console.database.checkpoint, daily_utc="03:10"),

@@ -24,6 +24,8 @@ class Settings:
         home: DAQ_HOME, absolute: everything that this installation writes is below it.
         http_host, http_port: Where the panel listens (DAQ_HTTP_HOST, DAQ_HTTP_PORT).
         database_url: State database (DATABASE_URL); SQLite below ``home`` by default.
+        state_keep_days: So long the state database remembers restarts and health
+            (DAQ_STATE_KEEP_DAYS); the audit trail stays.
         language: ``en`` or ``zh-CN`` for console output (DAQ_LANG, else LC_ALL, LC_MESSAGES, LANG).
         max_live_clients: WebSocket connections served at once (DAQ_MAX_LIVE_CLIENTS).
         limits: Thresholds of the health checks.
@@ -33,6 +35,7 @@ class Settings:
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     database_url: str
+    state_keep_days: int = 30
     language: str = "en"
     max_live_clients: int = 64
     limits: HealthCheckConfig = field(default_factory=HealthCheckConfig)
@@ -70,6 +73,7 @@ def load_settings(environ: Mapping[str, str] | None = None, home: Path | None = 
         http_host=env.get("DAQ_HTTP_HOST") or "127.0.0.1",
         http_port=_integer(env, "DAQ_HTTP_PORT", 8080, 1, 65535),
         database_url=env.get("DATABASE_URL") or f"sqlite:///{root / 'state.db'}",
+        state_keep_days=_integer(env, "DAQ_STATE_KEEP_DAYS", 30, 1, 3650),
         language=console_language(env),
         max_live_clients=_integer(env, "DAQ_MAX_LIVE_CLIENTS", 64, 1, 4000),
     )

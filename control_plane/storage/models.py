@@ -9,7 +9,7 @@ current_database: ContextVar[Any] = ContextVar("current_database", default=None)
 """The database that the running piece of work has opened; None outside of any."""
 
 
-class _CurrentDatabase(peewee.DatabaseProxy):  # type: ignore[misc] # peewee ships no types
+class _CurrentDatabase(peewee.DatabaseProxy):
     """Sends each query to the database whose ``connection()`` it is made in, so that one process
     may have several open."""
 

@@ -65,16 +65,18 @@ class ProcessHistory:
 
     def prune(self, now: datetime, keep: timedelta) -> int:
         """Delete rows older than ``keep`` in small transactions and return how many."""
+        return sum(self._prune(table, to_ms(now - keep)) for table in (HealthRecord, Restart))
+
+    def _prune(self, table: Any, before_ms: int) -> int:
         removed = 0
-        for table in (HealthRecord, Restart):
-            while True:
-                with self._database.connection():
-                    old = table.select(table.id).where(table.at_ms < to_ms(now - keep))
-                    count = table.delete().where(table.id.in_(old.limit(_PRUNE_BATCH))).execute()
-                removed += int(count)
-                if count < _PRUNE_BATCH:
-                    break
-        return removed
+        while True:
+            with self._database.connection():
+                old = table.select(table.id).where(table.at_ms < before_ms).limit(_PRUNE_BATCH)
+                ids = [row.id for row in old]
+                if ids:
+                    removed += int(table.delete().where(table.id.in_(ids)).execute())
+            if len(ids) < _PRUNE_BATCH:
+                return removed
 
 
 def _compact(check: Any) -> dict[str, object]:

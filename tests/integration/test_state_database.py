@@ -3,11 +3,17 @@
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from control_plane.domain.audit import AuditEvent
-from control_plane.domain.health import HealthStatus, ProcessHealth
+from control_plane.domain.health import (
+    HealthCheckResult,
+    HealthCheckType,
+    HealthStatus,
+    ProcessHealth,
+)
 from control_plane.domain.process import Desired
 from control_plane.errors import BadSetupToken, StorageError, UnknownUser, UserExists
 from control_plane.storage.accounts import SESSION_IDLE, SESSION_LONGEST, Accounts
@@ -180,3 +186,53 @@ def test_two_databases_are_open_side_by_side(database: StateDatabase, tmp_path: 
         assert not Accounts(other).has_users()
     Accounts(other).add_user("bob", "viewer", "hash", NOW)
     assert [user.name for user in Accounts(database).users()] == ["alice"]
+
+
+def test_retention_deletes_in_small_transactions(
+    database: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health = ProcessHealth(
+        status=HealthStatus.HEALTHY, score=100.0, confidence=1.0, since=NOW, checks=()
+    )
+    history = ProcessHistory(database)
+    history.record_health(NOW, [(f"line{n}", health) for n in range(2000)])
+    history.record_health(NOW + timedelta(days=1), [("line1", health)])
+    deleted: list[int] = []
+    with database.connection() as db:
+        execute = db.execute_sql
+
+        def listen(sql: str, parameters: Any = None) -> Any:
+            cursor = execute(sql, parameters)
+            if sql.startswith("DELETE"):
+                deleted.append(cursor.rowcount)
+            return cursor
+
+        with monkeypatch.context() as patch:
+            patch.setattr(db, "execute_sql", listen)
+            assert history.prune(NOW + timedelta(hours=25), timedelta(days=1)) == 2000
+    assert max(deleted) == 1000
+    assert sum(deleted) == 2000
+
+
+def test_a_checkpoint_gives_disk_space_back(tmp_path: Path) -> None:
+    file = tmp_path / "state.db"
+    database = StateDatabase(f"sqlite:///{file}")
+    database.migrate(tmp_path)
+    history = ProcessHistory(database)
+    check = HealthCheckResult(
+        check_type=HealthCheckType.DATA_FLOW, status=HealthStatus.WARNING, code="x" * 2000
+    )
+    health = ProcessHealth(
+        status=HealthStatus.WARNING, score=1.0, confidence=1.0, since=NOW, checks=(check,)
+    )
+    history.record_health(NOW, [(f"line{n}", health) for n in range(5000)])
+    database.checkpoint()
+    full = file.stat().st_size
+    with database.connection():
+        # Another connection stays, so closing one does not do the checkpoint's work.
+        history.prune(NOW + timedelta(days=2), timedelta(days=1))
+        assert file.with_name("state.db-wal").stat().st_size > 0
+        database.checkpoint()
+        assert file.with_name("state.db-wal").stat().st_size == 0
+    assert file.stat().st_size < full / 10
+    assert not Accounts(database).has_users()

@@ -41,3 +41,11 @@ def test_console_language_follows_the_usual_variables(
     environ: dict[str, str], language: str
 ) -> None:
     assert console_language(environ) == language
+
+
+@pytest.mark.parametrize("days", ["0", "3651", "a week"])
+def test_the_state_database_remembers_for_a_sane_time(days: str, tmp_path: Path) -> None:
+    env = {"DAQ_HOME": str(tmp_path), "DAQ_STATE_KEEP_DAYS": days}
+    with pytest.raises(SettingsError, match="DAQ_STATE_KEEP_DAYS"):
+        load_settings(env)
+    assert load_settings(env | {"DAQ_STATE_KEEP_DAYS": "7"}).state_keep_days == 7

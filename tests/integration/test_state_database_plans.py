@@ -1,0 +1,159 @@
+"""Every query of every repository finds its rows by an index, on each engine.
+
+A repository method that is new belongs into ``USES``; the test says so.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from control_plane import storage
+from control_plane.domain.audit import AuditEvent
+from control_plane.domain.health import HealthStatus, ProcessHealth
+from control_plane.domain.process import Desired
+from control_plane.storage.accounts import Accounts
+from control_plane.storage.audit import AuditTrail
+from control_plane.storage.database import StateDatabase
+from control_plane.storage.desired_states import DesiredStates
+from control_plane.storage.models import TABLES
+from control_plane.storage.pending_commands import Pending, PendingCommands
+from control_plane.storage.process_history import ProcessHistory
+
+SMALL = {
+    "users", "sessions", "api_tokens", "setup_tokens", "incarnations", "desired_states",
+    "pending_commands",
+}  # fmt: skip
+"""Tables with a row for each person or collector; all others grow with time."""
+BIG = {table._meta.table_name for table in TABLES} - SMALL
+NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+EVENT = AuditEvent(
+    at=NOW, actor="bob", origin="::1", action="process.stop", target="line1", outcome="done"
+)
+HEALTH = ProcessHealth(
+    status=HealthStatus.HEALTHY, score=100.0, confidence=1.0, since=NOW, checks=()
+)
+COMMAND = Pending(process="line1", action="stop", actor="bob", origin="::1")
+
+USES: dict[type, dict[str, Callable[[Any], object]]] = {
+    Accounts: {
+        "replace_setup_token": lambda r: r.replace_setup_token("t", NOW),
+        "set_up": lambda r: r.set_up("t", "alice", "hash", NOW),
+        "has_users": lambda r: r.has_users(),
+        "users": lambda r: r.users(),
+        "user": lambda r: r.user("alice"),
+        "add_user": lambda r: r.add_user("bob", "viewer", "hash", NOW),
+        "open_session": lambda r: r.open_session("alice", "s", "c", NOW),
+        "session": lambda r: r.session("s", NOW + timedelta(minutes=2)),
+        "end_session": lambda r: r.end_session("s"),
+        "set_password": lambda r: r.set_password("alice", "hash"),
+        "remove_ended_sessions": lambda r: r.remove_ended_sessions(NOW),
+        "add_token": lambda r: r.add_token("ci", "viewer", "hash", NOW),
+        "token": lambda r: r.token("hash"),
+    },
+    AuditTrail: {
+        "record": lambda r: r.record(EVENT),
+        "was_commanded": lambda r: r.was_commanded("line1", NOW),
+        "last_outcome": lambda r: r.last_outcome("line1"),
+    },
+    DesiredStates: {
+        "want": lambda r: r.want("line1", Desired.STOP, "bob", NOW),
+        "forget": lambda r: r.forget("line1"),
+        "stopped": lambda r: r.stopped(),
+    },
+    PendingCommands: {
+        "begin": lambda r: r.begin(COMMAND, NOW),
+        "end": lambda r: r.end("line1"),
+        "all": lambda r: r.all(NOW),
+    },
+    ProcessHistory: {
+        "last_incarnation": lambda r: r.last_incarnation("line1"),
+        "note_incarnation": lambda r: r.note_incarnation("line1", 1, NOW, NOW),
+        "restarts": lambda r: r.restarts("line1", NOW),
+        "record_health": lambda r: r.record_health(NOW, [("line1", HEALTH)]),
+        "prune": lambda r: r.prune(NOW, timedelta(days=1)),
+    },
+}
+
+
+def repositories() -> Iterator[type]:
+    """Yield every class of the package that is made with a state database."""
+    for found in pkgutil.iter_modules(storage.__path__, f"{storage.__name__}."):
+        module = importlib.import_module(found.name)
+        for _, each in inspect.getmembers(module, inspect.isclass):
+            made_with = typing.get_type_hints(each.__init__) if "__init__" in vars(each) else {}
+            if each.__module__ == found.name and StateDatabase in made_with.values():
+                yield each
+
+
+def test_every_repository_is_examined_here() -> None:
+    public = {
+        each: {name for name in vars(each) if not name.startswith("_")} for each in repositories()
+    }
+    assert len(public) >= 5
+    assert {each: uses.keys() for each, uses in USES.items()} == public
+
+
+@pytest.mark.parametrize("repository", USES, ids=lambda each: each.__name__)
+def test_no_query_reads_a_table_that_grows_from_end_to_end(
+    repository: type, database: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Any]] = []
+    with database.connection() as db:
+        execute = db.execute_sql
+
+        def listen(sql: str, parameters: Any = None) -> Any:
+            asked.append((sql, parameters))
+            return execute(sql, parameters)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(db, "execute_sql", listen)
+            for use in USES[repository].values():
+                use(repository(database))
+        full = [
+            (sql, scan)
+            for sql, parameters in asked
+            if sql.startswith(("SELECT", "UPDATE", "DELETE"))
+            for scan in full_scans(db, database.engine, sql, parameters)
+        ]
+    assert len(asked) >= len(USES[repository])
+    assert full == []
+
+
+def full_scans(db: Any, engine: str, sql: str, parameters: Any) -> list[str]:
+    if engine == "sqlite":
+        plan = db.execute_sql(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
+        return [detail for *_, detail in plan if scans_all(detail, sql)]
+    # An empty table is read as a whole whatever its indexes; this asks for what they can do.
+    db.execute_sql("SET enable_seqscan = off")
+    ((plan,),) = db.execute_sql(f"EXPLAIN (FORMAT JSON) {sql}", parameters).fetchall()
+    return [f"{n['Node Type']} on {n['Relation Name']}" for n in unbounded(plan[0]["Plan"])]
+
+
+def scans_all(detail: str, sql: str) -> bool:
+    """A step of SQLite's plan names a table by its alias, ``t1``, where the query gives one."""
+    word, _, rest = detail.partition(" ")
+    name = rest.split(" ")[0]
+    table = next((t for t in BIG if f'"{t}" AS "{name}"' in sql), name)
+    return word == "SCAN" and table in BIG
+
+
+def unbounded(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the scans of big tables that no index condition narrows."""
+    if node.get("Relation Name") in BIG and node["Node Type"].endswith("Scan"):
+        narrowed = any("Index Cond" in n for n in [node, *node.get("Plans", [])])
+        if not narrowed:
+            yield node
+    for child in node.get("Plans", []):
+        yield from unbounded(child)
+
+
+def test_the_check_itself_notices_a_full_scan(database: StateDatabase) -> None:
+    sql = 'SELECT "t1"."id" FROM "health_history" AS "t1" WHERE "t1"."status" = \'critical\''
+    with database.connection() as db:
+        assert full_scans(db, database.engine, sql, ()) != []
