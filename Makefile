@@ -64,7 +64,7 @@ lock: $(DEV_STAMP) ## Choose new versions and write the lock files (needs uv)
 	uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra postgres --extra test --extra dev setup.cfg -o requirements-dev.lock
 
 clean: ## Remove what was built or installed here; DAQ_HOME stays
-	@rm -rf .venv .node web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+	@rm -rf .venv .node .engines web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 system: ## Install the system packages that tests need (as root on Debian only)

@@ -2,6 +2,20 @@
 # Tests drive a real Chromium and a real PostgreSQL. As root on Debian this installs what is missing;
 # elsewhere it says so. Without PostgreSQL its tests are skipped.
 set -euo pipefail
+
+# Two time series servers to test against, unpacked into .engines: installing would start them as services.
+fetch_engines() {
+    mkdir -p .engines && cd .engines || return
+    [ "$(id -u)" != 0 ] || apt-get update -qq >/dev/null || return
+    apt-get download -qq -o APT::Sandbox::User=root victoria-metrics influxdb >/dev/null 2>&1 || return
+    for package in *.deb; do dpkg -x "$package" . && rm "$package" || return; done
+}
+if ! { [ -x .engines/usr/bin/victoria-metrics ] && [ -x .engines/usr/bin/influxd ]; }; then
+    if ! command -v apt-get >/dev/null || ! (fetch_engines); then
+        echo 'daqplane: victoria-metrics and influxdb of Debian cannot be had here; tests with them are skipped' >&2
+    fi
+fi
+
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 fc-list :lang=zh 2>/dev/null | grep -q . || missing+=(fonts-noto-cjk)
