@@ -1,0 +1,112 @@
+"""Commands for collectors: start, stop, restart, logs, check, apply, remove."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from collectors.contract.config import load_collector
+from control_plane.cli.root import cli, console_of, me, settings_of
+from control_plane.errors import UnknownProcess
+from control_plane.logs.follower import read_after, read_tail
+from control_plane.logs.parser import parse_line
+from control_plane.settings import console_language
+from control_plane.supervisor.process_manager import Action
+from control_plane.texts import Text, texts_in
+
+_t: Text = texts_in(console_language())
+_FOLLOW_EVERY_S = 0.2
+
+
+def _add_process_command(action: Action) -> None:
+    @cli.command(action, help=_t(f"cli.help.{action}"))
+    @click.argument("name")
+    @click.pass_context
+    def command(context: click.Context, name: str) -> None:
+        result = console_of(context).process_commands.command(me(), action, name)
+        detail = _t(f"command.{result.detail}", pid_after=result.pid_after)
+        click.echo(
+            _t(
+                "cli.command_result",
+                process=name,
+                action=_t(f"cli.action.{action}"),
+                outcome=_t(f"cli.outcome.{result.outcome}"),
+                duration_ms=round(result.duration_ms),
+                detail=detail,
+            )
+        )
+        sys.exit(0 if result.outcome == "done" else 1)
+
+
+for _action in ("start", "stop", "restart"):
+    _add_process_command(_action)
+
+
+@cli.command(help=_t("cli.help.logs"))
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help=_t("cli.help.follow"))
+@click.option(
+    "-n", "--lines", type=click.IntRange(1, 100_000), default=50, help=_t("cli.help.lines")
+)
+@click.pass_context
+def logs(context: click.Context, name: str, follow: bool, lines: int) -> None:
+    settings = settings_of(context)
+    path = settings.log_file(name)
+    if "/" in name or not (settings.collectors_dir / f"{name}.toml").is_file():
+        raise UnknownProcess(name=name)
+    if not path.is_file():
+        click.echo(_t("cli.no_log", name=name, file=path), err=True)
+    read = read_tail(path, lines)
+    try:
+        while True:
+            for line in read.lines:
+                _print_log_line(line, name)
+            if not follow:
+                return
+            if not read.lines:
+                time.sleep(_FOLLOW_EVERY_S)
+            read = read_after(path, read.cursor, 2000)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return
+
+
+def _print_log_line(line: bytes, name: str) -> None:
+    entry = parse_line(line, name)
+    at = f"{entry.timestamp:%Y-%m-%d %H:%M:%S}.{entry.timestamp:%f}"[:23] if entry.timestamp else ""
+    facts = " ".join(f"{key}={value}" for key, value in entry.fields.items() if key != "logger")
+    click.echo(f"{at}Z {entry.level:<8} {entry.message} {facts}".rstrip())
+    if entry.exception_info:
+        click.echo(entry.exception_info.rstrip())
+
+
+@cli.command(help=_t("cli.help.check"))
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    config = load_collector(file)
+    click.echo(
+        _t(
+            "cli.check_ok",
+            file=file,
+            protocol=config.protocol,
+            devices=len(config.devices),
+            points=sum(len(device.points) for device in config.devices),
+        )
+    )
+
+
+@cli.command(help=_t("cli.help.apply"))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_context
+def apply(context: click.Context, file: Path) -> None:
+    applied = console_of(context).collector_changes.apply(me(), file)
+    click.echo(_t(f"cli.applied.{applied.outcome}", name=applied.name, revision=applied.revision))
+    sys.exit(1 if applied.outcome == "not_reloaded" else 0)
+
+
+@cli.command(help=_t("cli.help.remove"))
+@click.argument("name")
+@click.pass_context
+def remove(context: click.Context, name: str) -> None:
+    kept = console_of(context).collector_changes.remove(me(), name)
+    click.echo(_t("cli.removed", name=name, kept=kept))

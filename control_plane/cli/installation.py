@@ -1,0 +1,62 @@
+"""Commands for the installation as a whole: run, serve, doctor, db."""
+
+import sys
+
+import click
+
+from control_plane.bootstrap import build_console
+from control_plane.cli.root import cli, console_of, settings_of
+from control_plane.settings import console_language
+from control_plane.texts import Text, texts_in
+
+_t: Text = texts_in(console_language())
+
+
+@cli.command(help=_t("cli.help.run"))
+@click.option("--demo", is_flag=True, help=_t("cli.help.demo"))
+@click.pass_context
+def run(context: click.Context, demo: bool) -> None:
+    from control_plane.foreground import run_in_foreground  # noqa: PLC0415 - status stays quick
+
+    def say(code: str, **params: object) -> None:
+        click.echo(_t(f"cli.{code}", **params))
+
+    sys.exit(run_in_foreground(settings_of(context), demo=demo, say=say))
+
+
+@cli.command(help=_t("cli.help.serve"))
+@click.pass_context
+def serve(context: click.Context) -> None:
+    from control_plane.server import serve as serve_forever  # noqa: PLC0415 - status stays quick
+
+    serve_forever(settings_of(context))
+
+
+@cli.command(help=_t("cli.help.doctor"))
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    from control_plane.api.panel import DIST  # noqa: PLC0415 - status stays quick
+    from control_plane.doctor import examine_installation  # noqa: PLC0415
+
+    failed = False
+    for finding in examine_installation(console_of(context), DIST):
+        failed |= finding.level == "fail"
+        level, text = _t(f"doctor.{finding.level}"), _t(f"doctor.{finding.code}", **finding.params)
+        click.echo(f"{level:<5} {text}")
+    sys.exit(1 if failed else 0)
+
+
+@cli.group(help=_t("cli.help.db"))
+def db() -> None:
+    pass
+
+
+@db.command("upgrade", help=_t("cli.help.db_upgrade"))
+@click.pass_context
+def db_upgrade(context: click.Context) -> None:
+    settings = settings_of(context)
+    applied = build_console(settings).applied_migrations
+    if applied:
+        click.echo(_t("cli.db_applied", names=", ".join(applied)))
+    else:
+        click.echo(_t("cli.db_current"))
