@@ -38,12 +38,14 @@ Phase = Annotated[
 NumberType = Literal[
     "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
 ]  # fmt: skip
+BcdType = Literal["bcd16", "bcd32"]
+"""Four or eight decimal digits, four bits each, without a sign."""
 ByteOrder = Literal["ABCD", "BADC", "CDAB", "DCBA"]
 """Order of the bytes of a 32-bit value on the wire; ABCD is the standard's big-endian order."""
 
 _WORDS = {
     "bool": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2,
-    "int64": 4, "uint64": 4, "float64": 4,
+    "int64": 4, "uint64": 4, "float64": 4, "bcd16": 1, "bcd32": 2,
 }  # fmt: skip
 
 
@@ -113,7 +115,7 @@ class Point(Strict):
 class WordPoint(Point):
     """A point that fills words of a device's memory, or one bit of it."""
 
-    type: Literal[NumberType, "bool", "string"] = "uint16"
+    type: Literal[NumberType, BcdType, "bool", "string"] = "uint16"
     length: int = 1
     """Words of a string, two characters each."""
 
@@ -129,6 +131,8 @@ class Retry(Strict):
     base_s: Seconds = 0.5
     max_s: Seconds = 2.0
     """So that values come again within 2 s after the device does."""
+    parked_max_s: Seconds = 30.0
+    """The same for a silent unit behind a gateway that answers for others."""
 
 
 class Device(Strict):

@@ -2,12 +2,13 @@
 
 import time
 
+from collectors.contract.columns import Columns
 from collectors.contract.config_modbus import ModbusDevice
 from collectors.contract.points import Quality, Sample, Value
 from collectors.modbus_tcp.link import DeviceRefused, ModbusLink
 from collectors.modbus_tcp.plan import plan
 from collectors.runtime.block_reader import Answer, BlockReader, Refusal
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteFailed
+from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteRefused
 from collectors.runtime.planner import Block
 
 ILLEGAL_ADDRESS = 2
@@ -31,11 +32,11 @@ class ModbusDriver:
             reader.merge_again()
         await self._link.open(self._device.host, self._device.port)
 
-    async def read(self, group_id: str) -> list[Sample]:
+    async def read(self, group_id: str) -> Columns:
         return await self._readers[group_id].read()
 
     async def write(self, point_name: str, value: Value) -> Sample:  # noqa: ARG002 - reads only
-        raise WriteFailed("not_supported")
+        raise WriteRefused("not_supported")
 
     def adopt(self, device: ModbusDevice) -> bool:
         return device == self._device

@@ -7,13 +7,14 @@ finds the culprit in a few requests, so that only its point is bad and its neigh
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from collectors.contract.points import Quality, Sample
+from collectors.contract.columns import Columns, Runs
+from collectors.contract.points import Quality, Value
+from collectors.runtime.block_decoder import BlockDecode, compile_block
 from collectors.runtime.planner import Block, halve
-from collectors.runtime.values import fault, reading
 
-RETRY_MERGED_S = 600.0
+RETRY_MERGED_S = 300.0
 """Somebody may have loaded a new program into the device meanwhile."""
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,48 @@ class Refusal:
 Request = Callable[[Block], Awaitable[Answer | Refusal]]
 
 
+@dataclass(slots=True, kw_only=True)
+class _Reading:
+    """What one cycle has brought so far, in the order of the points."""
+
+    values: list[Value | None] = field(default_factory=list)
+    qualities: bytearray = field(default_factory=bytearray)
+    codes: list[tuple[int, int]] = field(default_factory=list)
+    source_ns: list[tuple[int, int]] = field(default_factory=list)
+    received_ns: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, block: Block, answer: Answer | Refusal, decode: BlockDecode) -> None:
+        count = len(block.fields)
+        if isinstance(answer, Answer):
+            values, all_good = decode(answer.payload)
+            self.values += values
+            self.qualities += _qualities_of(values, all_good=all_good)
+            self.codes.append((0, count))
+        else:
+            self.values += [None] * count
+            self.qualities += bytes((answer.quality,)) * count
+            self.codes.append((answer.code, count))
+        self.source_ns.append((answer.source_ns, count))
+        self.received_ns.append((answer.received_ns, count))
+
+    def extend(self, other: "_Reading") -> None:
+        self.values += other.values
+        self.qualities += other.qualities
+        self.codes += other.codes
+        self.source_ns += other.source_ns
+        self.received_ns += other.received_ns
+
+    def columns(self, points: tuple[str, ...]) -> Columns:
+        return Columns(
+            points=points,
+            values=self.values,
+            qualities=bytes(self.qualities),
+            codes=Runs(self.codes) if any(code for code, _ in self.codes) else (),
+            source_ns=Runs(self.source_ns),
+            received_ns=Runs(self.received_ns),
+        )
+
+
 class BlockReader:
     """The requests of one poll group, as merged as the device allows."""
 
@@ -55,43 +98,45 @@ class BlockReader:
         request: Request,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._merged = merged
         self._request = request
         self._clock = clock
+        self._points = tuple(field.point for block in merged for field in block.fields)
         self._split_at_s: float | None = None
-        self._blocks = merged
-        self._hopeless: set[Block] = set()
-        """Blocks of which the device refused every single point: halving again is no use."""
+        self._blocks = self._compiled = [(block, compile_block(block)) for block in merged]
+        self._hopeless: set[int] = set()
+        """Merged blocks (by id) of which the device refused every single point."""
 
     def merge_again(self) -> None:
-        """Forget what the device refused, as after a reconnect or ten minutes."""
-        self._blocks, self._split_at_s = self._merged, None
+        """Forget what the device refused, as after a reconnect or five minutes."""
+        self._blocks, self._split_at_s = self._compiled, None
         self._hopeless.clear()
 
-    async def read(self) -> list[Sample]:
-        """Return one sample for each point.
+    async def read(self) -> Columns:
+        """Return one reading for each point, in the same order each time.
 
         Raises:
             ConnectionLost: from the request.
         """
         if self._split_at_s is not None and self._clock() - self._split_at_s > RETRY_MERGED_S:
             self.merge_again()
-        samples: list[Sample] = []
-        kept: list[Block] = []
-        for block in self._blocks:
+        reading = _Reading()
+        kept: list[tuple[Block, BlockDecode]] = []
+        for block, decode in self._blocks:
             answer = await self._request(block)
-            if _may_split(answer) and len(block.fields) > 1 and block not in self._hopeless:
-                kept.extend(await self._split(block, samples))
+            if _may_split(answer) and len(block.fields) > 1 and id(block) not in self._hopeless:
+                kept.extend(await self._split(block, decode, reading))
             else:
-                kept.append(block)
-                samples.extend(_samples(block, answer))
-        self._blocks = tuple(kept)
-        return samples
+                kept.append((block, decode))
+                reading.add(block, answer, decode)
+        self._blocks = kept
+        return reading.columns(self._points)
 
-    async def _split(self, refused: Block, samples: list[Sample]) -> list[Block]:
-        """Append the samples of a refused block and return the blocks to read from now on."""
-        found: list[Sample] = []
-        parts: list[Block] = []
+    async def _split(
+        self, refused: Block, decode: BlockDecode, reading: _Reading
+    ) -> list[tuple[Block, BlockDecode]]:
+        """Add what the parts of a refused block bring; return what to read from now on."""
+        found = _Reading()
+        parts: list[tuple[Block, BlockDecode]] = []
         answered = False
         open_blocks = list(reversed(halve(refused)))
         while open_blocks:
@@ -100,15 +145,16 @@ class BlockReader:
             if _may_split(answer) and len(block.fields) > 1:
                 open_blocks.extend(reversed(halve(block)))
             else:
-                parts.append(block)
-                found.extend(_samples(block, answer))
+                part = (block, compile_block(block))
+                parts.append(part)
+                found.add(block, answer, part[1])
                 answered = answered or isinstance(answer, Answer)
-        samples.extend(found)
+        reading.extend(found)
         if self._split_at_s is None:
             self._split_at_s = self._clock()
         if not answered:
-            self._hopeless.add(refused)
-            return [refused]
+            self._hopeless.add(id(refused))
+            return [(refused, decode)]
         _log.info(
             "a refused request is split",
             extra={
@@ -125,9 +171,7 @@ def _may_split(answer: Answer | Refusal) -> bool:
     return isinstance(answer, Refusal) and answer.address_at_fault
 
 
-def _samples(block: Block, answer: Answer | Refusal) -> list[Sample]:
-    at = (answer.source_ns, answer.received_ns)
-    if isinstance(answer, Refusal):
-        return [fault(f.point, answer.quality, answer.code, *at) for f in block.fields]
-    payload = answer.payload
-    return [reading(f.point, f.decode(payload, f.start - block.start), *at) for f in block.fields]
+def _qualities_of(values: list[Value | None], *, all_good: bool) -> bytes:
+    if all_good:
+        return bytes(len(values))  # GOOD is 0
+    return bytes([Quality.BAD_RANGE if value is None else Quality.GOOD for value in values])

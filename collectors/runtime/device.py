@@ -8,18 +8,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from collectors.contract.columns import Columns
-from collectors.contract.config import AnyDevice, AnyPoint
-from collectors.contract.points import Quality, Sample
+from collectors.contract.config import AnyDevice
+from collectors.contract.points import Quality, Sample, Value
 from collectors.runtime.backoff import Backoff
-from collectors.runtime.driver import ConnectionLost, Driver, OnLost, Traffic
-from collectors.runtime.schedule import Schedule, phase_s
-from collectors.runtime.values import fault
+from collectors.runtime.driver import (
+    ConnectionLost,
+    Driver,
+    NoAnswer,
+    OnLost,
+    Traffic,
+)
+from collectors.runtime.group import GroupState, PunctualityOf, fingerprints_of, groups_of
+from collectors.runtime.pending_writes import PendingWrites
 
 CLOSE_S = 0.4
 """Longest wait for a driver's close when a device is stopped."""
-
-_QUALITY_LOG_PAUSE_S = 30.0
-"""A point that comes and goes is logged once, not in each cycle."""
+PARKED_AFTER = 3
+"""So many requests without an answer in a row, and a unit behind a gateway is asked rarely."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,20 +37,24 @@ class DeviceState:
     is_connected: bool = False
     since: datetime | None = None
     last_connect_time: datetime | None = None
+    connects: int = 0
     connection_errors: int = 0
     last_error: str | None = None
     last_error_at: datetime | None = None
     next_attempt_mono: float | None = None
+    is_parked: bool = False
     late_cycles: int = 0
     skipped_cycles: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlet:
-    """Where a device's results go; both are called from the event loop and must not block."""
+    """Where a device's results go; all are called from the event loop and must not block."""
 
-    deliver: Callable[[Sequence[Sample]], None]
+    deliver: Callable[[Columns, Sequence[int] | None], None]
+    """Takes a reading, and the places in it of what is to be stored; ``None`` is all of it."""
     connection_changed: Callable[[], None]
+    punctuality_of: PunctualityOf
 
 
 DriverFactory = Callable[[Traffic, OnLost], Driver]
@@ -62,36 +71,34 @@ class DeviceTask:
         origin_mono: float,
         state: DeviceState,
     ) -> None:
-        self.device = device
         self.state = state
         self._outlet = outlet
+        self._origin_mono = origin_mono
         self._driver = make_driver(self.state.traffic, self._interrupt)
+        self._factor = 1.0
+        self._groups: dict[str, GroupState] = {}
         self._backoff = Backoff(device.retry.base_s, device.retry.max_s)
-        self._points: dict[str, list[str]] = {}
-        points: Sequence[AnyPoint] = device.points
-        for point in points:
-            self._points.setdefault(point.group, []).append(f"{device.id}/{point.name}")
-        self._schedules = {
-            group.id: Schedule(origin_mono + phase_s(device.id, group.interval_s), group.interval_s)
-            for group in device.groups
-            if group.id in self._points
-        }
-        # A point that has never been read has no usable value either.
-        self._bad_points = {group_id: len(points) for group_id, points in self._points.items()}
-        self._marked_lost: set[str] = set()
-        self._lost: asyncio.Future[ConnectionLost] | None = None
+        self._probes = Backoff(device.retry.base_s, device.retry.parked_max_s)
+        self._set_device(device)
+        self._writes = PendingWrites()
+        self._loss: ConnectionLost | None = None
+        self._alarm: asyncio.Future[None] | None = None
         self._lost_mono: float | None = None
         self._failures = 0
+        self._silences = 0
         self._has_answered = False
-        self._reported_bad: dict[str, int] = {}
-        self._quality_logged_mono = -_QUALITY_LOG_PAUSE_S
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
     @property
     def bad_points(self) -> int:
         """Points that have no usable value now."""
-        return sum(self._bad_points.values())
+        return sum(group.bad_points for group in self._groups.values())
+
+    @property
+    def shortest_interval_s(self) -> float:
+        """Of the groups that have points, as kept now."""
+        return min(group.schedule.interval_s for group in self._groups.values())
 
     def start(self, on_end: Callable[["asyncio.Task[None]"], None]) -> None:
         """Begin; ``on_end`` is called when the task ends, which it does by itself only to crash."""
@@ -108,6 +115,71 @@ class DeviceTask:
             self._task.cancel()
             await asyncio.wait((self._task,), timeout=CLOSE_S)
 
+    async def write(self, point_name: str, value: Value, expires_at: datetime) -> Sample:
+        """Have the device take ``value`` between two reads; return what it gives back.
+
+        Raises:
+            WriteRefused: its turn came too late.
+            WriteFailed: from the driver.
+            ConnectionLost: there is no connection, or it broke meanwhile.
+        """
+        if not self.state.is_connected:
+            raise ConnectionLost("not connected")
+        result = self._writes.add(point_name, value, expires_at)
+        self._ring()
+        return await result
+
+    def adopt(self, device: AnyDevice) -> bool:
+        """Go over to changed groups and points without a new connection, if the driver can."""
+        if device.retry != self.device.retry or not self._driver.adopt(device):
+            return False
+        self._set_device(device)
+        self._ring()
+        return True
+
+    def has_point(self, name: str) -> bool:
+        """Tell whether the device has a point of this name."""
+        return any(f"{self.device.id}/{name}" in group.points for group in self._groups.values())
+
+    def is_made_from(self, device: AnyDevice) -> bool:
+        """Tell whether ``device`` is what is running already."""
+        if device.model_copy(update={"points": ()}) != self.device:
+            return False
+        return fingerprints_of(device) == {
+            group_id: group.fingerprint for group_id, group in self._groups.items()
+        }
+
+    def renew_punctuality(self) -> None:
+        """Count the cycles of the groups where they are counted now."""
+        for group in self._groups.values():
+            group.renew_punctuality()
+
+    def forget(self) -> None:
+        """Drop what was learned of the device."""
+        self._driver.forget()
+
+    def set_factor(self, factor: float) -> None:
+        """Keep ``factor`` times the configured intervals from now on."""
+        self._factor = factor
+        for group in self._groups.values():
+            group.set_factor(factor)
+        self._ring()
+
+    def _set_device(self, device: AnyDevice) -> None:
+        groups = groups_of(device, self._origin_mono, self._outlet.punctuality_of)
+        for group_id, group in groups.items():
+            before = self._groups.get(group_id)
+            if before is not None and before.fingerprint == group.fingerprint:
+                groups[group_id] = before
+            elif self._factor != 1:
+                group.set_factor(self._factor)
+        self._groups = groups
+        self.point_count = len(device.points)
+        self.writable_points = {p.name: p.clamp for p in device.points if p.writable}
+        """The clamp of each point that may be written."""
+        # Thousands of points cost megabytes, and all that is needed of them is elsewhere now.
+        self.device = device.model_copy(update={"points": ()})
+
     async def _run(self) -> None:
         try:
             while not self._stopping:
@@ -117,66 +189,94 @@ class DeviceTask:
                 except ConnectionLost as lost:
                     self._note_lost(lost)
                     await self._driver.close()
-                    await self._pause()
+                    await self._pause(lost)
         finally:
             self._set_connected(False)
+            self._writes.fail_all(ConnectionLost("the connection was closed"))
             await self._driver.close()
 
     async def _connect(self) -> None:
         self.state.next_attempt_mono = None
-        self._lost = asyncio.get_running_loop().create_future()
+        self._loss = None
         await self._driver.connect()
         now = time.monotonic()
-        for schedule in self._schedules.values():
-            schedule.start_now(now)
+        for group in self._groups.values():
+            group.schedule.start_now(now)
         self.state.last_connect_time = datetime.now(UTC)
+        self.state.connects += 1
         self._set_connected(True)
 
     async def _poll(self) -> None:
         connected_mono = time.monotonic()
         try:
             while not self._stopping:
-                group_id, schedule = min(self._schedules.items(), key=lambda item: item[1].due_s)
-                await self._wait_until(schedule.due_s)
-                await self._read_group(group_id, schedule)
+                if self._loss is not None:
+                    raise self._loss
+                if self._writes:
+                    await self._writes.carry_out_next(self._driver)
+                    continue
+                group = min(self._groups.values(), key=_due)
+                if group.schedule.due_s <= time.monotonic():
+                    await self._read_group(group)
+                else:
+                    await self._sleep_until(group.schedule.due_s)
         finally:
-            self._backoff.connection_lived(time.monotonic() - connected_mono)
+            lived_s = time.monotonic() - connected_mono
+            self._backoff.connection_lived(lived_s)
+            self._probes.connection_lived(lived_s)
 
-    async def _wait_until(self, due_mono: float) -> None:
-        assert self._lost is not None
-        delay_s = due_mono - time.monotonic()
-        if delay_s > 0:
-            await asyncio.wait((self._lost,), timeout=delay_s)
-        if self._lost.done():
-            raise self._lost.result()
+    async def _sleep_until(self, due_mono: float) -> None:
+        """Return then, or as soon as there is something to do."""
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.create_future()
+        timer = loop.call_at(due_mono, self._ring)
+        try:
+            await self._alarm
+        finally:
+            timer.cancel()
+            self._alarm = None
 
-    async def _read_group(self, group_id: str, schedule: Schedule) -> None:
+    def _ring(self) -> None:
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
+
+    async def _read_group(self, group: GroupState) -> None:
         started = time.monotonic()
-        if schedule.is_late(started):
-            self.state.late_cycles += 1
-        reading = await self._driver.read(group_id)
-        samples = reading.samples() if isinstance(reading, Columns) else reading
+        due = group.schedule.due_s
+        reading = await self._driver.read(group.id)
+        ended = time.monotonic()
         self._note_answer()
-        self._marked_lost.discard(group_id)
-        self._note_quality(group_id, samples)
-        self._outlet.deliver(samples)
-        self.state.skipped_cycles += schedule.advance(started, time.monotonic())
+        if self._groups.get(group.id) is not group:
+            return  # a reload has replaced the group meanwhile
+        if group.schedule.is_late_by(started - due):
+            self.state.late_cycles += 1
+        self._outlet.deliver(*group.take(reading))
+        group.punctuality.note(due, started, ended)
+        self.state.skipped_cycles += group.schedule.advance(started, ended)
 
-    async def _pause(self) -> None:
-        delay_s = self._backoff.next_delay_s()
-        self.state.next_attempt_mono = time.monotonic() + delay_s
+    async def _pause(self, lost: ConnectionLost) -> None:
+        now = time.monotonic()
+        if isinstance(lost, NoAnswer) and not self.state.is_parked:
+            # Perhaps only this answer was lost: the way to the device is good.
+            delay_s = max(0.0, min(g.schedule.due_after(now) for g in self._groups.values()) - now)
+        else:
+            delay_s = (self._probes if self.state.is_parked else self._backoff).next_delay_s()
+        self.state.next_attempt_mono = now + delay_s
         self._outlet.connection_changed()
         await asyncio.sleep(delay_s)
 
     def _interrupt(self, lost: ConnectionLost) -> None:
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(lost)
+        if self._loss is None:
+            self._loss = lost
+            self._ring()
 
     def _note_answer(self) -> None:
         # Only an answer ends an outage: some gateways accept every connection and say nothing.
         if self._has_answered:
             return
         self._has_answered = True
+        self._silences = 0
+        self.state.is_parked = False
         facts: dict[str, object] = {"device": self.device.id}
         if self._lost_mono is not None:
             outage_s = time.monotonic() - self._lost_mono
@@ -187,6 +287,8 @@ class DeviceTask:
     def _note_lost(self, lost: ConnectionLost) -> None:
         self._has_answered = False
         self._failures += 1
+        self._silences = self._silences + 1 if isinstance(lost, NoAnswer) else 0
+        self._note_parked()
         self.state.connection_errors += 1
         self.state.last_error = lost.reason
         self.state.last_error_at = datetime.now(UTC)
@@ -198,44 +300,29 @@ class DeviceTask:
             extra={"device": self.device.id, "reason": lost.reason, "failures": self._failures},
         )
         self._set_connected(False)
+        self._writes.fail_all(lost)
         self._mark_points_lost(lost.quality)
 
-    def _mark_points_lost(self, quality: Quality) -> None:
-        """Write one bad sample for each point that does not have one for this outage yet."""
-        now_ns = time.time_ns()
-        samples: list[Sample] = []
-        for group_id, points in self._points.items():
-            self._bad_points[group_id] = len(points)
-            if group_id not in self._marked_lost:
-                self._marked_lost.add(group_id)
-                samples.extend(fault(point, quality, 0, now_ns, now_ns) for point in points)
-        if samples:
-            self._outlet.deliver(samples)
+    def _note_parked(self) -> None:
+        is_parked = self._silences >= PARKED_AFTER
+        if is_parked and not self.state.is_parked:
+            facts = {"device": self.device.id, "silences": self._silences}
+            _log.warning("silent unit is parked", extra=facts)
+        self.state.is_parked = is_parked
 
-    def _note_quality(self, group_id: str, samples: Sequence[Sample]) -> None:
-        bad = [sample for sample in samples if sample.quality.is_bad]
-        self._bad_points[group_id] = len(bad)
-        if len(bad) == self._reported_bad.get(group_id, 0):
-            return
-        self._reported_bad[group_id] = len(bad)
-        now = time.monotonic()
-        level = logging.WARNING if bad else logging.INFO
-        if now - self._quality_logged_mono < _QUALITY_LOG_PAUSE_S:
-            level = logging.DEBUG
-        self._quality_logged_mono = now
-        _log.log(
-            level,
-            "points are bad" if bad else "all points of the group are good",
-            extra={
-                "device": self.device.id,
-                "group": group_id,
-                "points": len(bad),
-                "first": [f"{s.point} {s.quality.name} {s.code:#x}" for s in bad[:3]],
-            },
-        )
+    def _mark_points_lost(self, quality: Quality) -> None:
+        """Store one bad reading for each point that does not have one for this outage yet."""
+        for group in self._groups.values():
+            lost = group.lose(quality)
+            if lost is not None:
+                self._outlet.deliver(lost, None)
 
     def _set_connected(self, is_connected: bool) -> None:
         if self.state.is_connected is not is_connected:
             self.state.is_connected = is_connected
             self.state.since = datetime.now(UTC)
             self._outlet.connection_changed()
+
+
+def _due(group: GroupState) -> float:
+    return group.schedule.due_s

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
@@ -35,6 +36,10 @@ class Traffic:
     requests: int = 0
     errors: int = 0
     last_good_ns: int | None = None
+    lost_changes: int = 0
+    """Changes that a server told us it has dropped, or that we had to drop."""
+    peer_fingerprint: str | None = None
+    """SHA-256 of the certificate that the device showed last, ``AB:CD:…``."""
     _round_trips_s: deque[float] = field(default_factory=lambda: deque(maxlen=_ROUND_TRIPS))
 
     def answered(self, round_trip_s: float, at_ns: int) -> None:
@@ -42,6 +47,11 @@ class Traffic:
         self.requests += 1
         self.last_good_ns = at_ns
         self._round_trips_s.append(round_trip_s)
+
+    def heard(self, at_ns: int) -> None:
+        """Count a message that the device sent when it had something to say."""
+        self.requests += 1
+        self.last_good_ns = at_ns
 
     def failed(self) -> None:
         """Count a request that got an error, a wrong answer or none."""
@@ -54,15 +64,29 @@ class Traffic:
         return round(median(self._round_trips_s) * 1000, 3) if self._round_trips_s else None
 
 
+class NoAnswer(ConnectionLost):
+    """Only this device is silent; the way to it, which it shares with others, is good.
+
+    A device that does so three times in a row is parked: asked at growing intervals only.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("no answer in time", Quality.BAD_TIMEOUT)
+
+
 class WriteFailed(Exception):
     """The device did not take a value, or gives back another one; the connection is good."""
 
     def __init__(self, code: str, native_code: int = 0, read_back: Sample | None = None) -> None:
         self.code = code
-        """``command.CODE`` is its sentence, see ``messages.*.json`` of the runtime."""
+        """``command.CODE`` is its sentence in the contract's catalogue."""
         self.native_code = native_code
         self.read_back = read_back
         super().__init__(f"{code} {native_code:#x}" if native_code else code)
+
+
+class WriteRefused(WriteFailed):
+    """Nothing was sent to the device."""
 
 
 class Driver(Protocol):
@@ -95,7 +119,8 @@ class Driver(Protocol):
         The runtime has checked that the point is writable and the value within its clamp.
 
         Raises:
-            WriteFailed: the value does not fit the point, or the device refuses it.
+            WriteRefused: the value is not of the point's type, or does not fit it.
+            WriteFailed: the device refuses it.
             ConnectionLost: as for ``read``; the device may have taken the value.
         """
 
@@ -131,20 +156,36 @@ class ProtocolName(enum.StrEnum):
 class _Entry:
     word: ProtocolName
     package: str
+    keeps_files: bool = False
+    """The driver keeps some below DAQ_HOME, such as its certificate."""
 
 
 DRIVERS: Mapping[str, _Entry] = {
     "modbus_tcp": _Entry(word=ProtocolName.MODBUS, package="collectors.modbus_tcp"),
-    "opcua": _Entry(word=ProtocolName.OPCUA, package="collectors.opcua"),
+    "opcua": _Entry(word=ProtocolName.OPCUA, package="collectors.opcua", keeps_files=True),
     "mitsubishi_mc": _Entry(word=ProtocolName.MITSUBISHI, package="collectors.mitsubishi_mc"),
 }
 """Where each protocol's driver lives. Loaded on demand: a library costs up to 30 MB."""
 
 
-def create_driver(protocol: str, device: AnyDevice, traffic: Traffic, on_lost: OnLost) -> Driver:
-    """Load the protocol's library and return a driver for ``device``."""
-    module: Any = import_module(f"{DRIVERS[protocol].package}.driver")
-    driver: Driver = module.create(device, traffic, on_lost)
+def create_driver(
+    protocol: str,
+    device: AnyDevice,
+    traffic: Traffic,
+    on_lost: OnLost,
+    home: Path | None = None,
+) -> Driver:
+    """Load the protocol's library and return a driver for ``device``.
+
+    Args:
+        home: DAQ_HOME; that of the environment unless given.
+    """
+    entry = DRIVERS[protocol]
+    module: Any = import_module(f"{entry.package}.driver")
+    arguments: list[object] = [device, traffic, on_lost]
+    if entry.keeps_files:
+        arguments.append(home or Path(os.environ.get("DAQ_HOME") or "var"))
+    driver: Driver = module.create(*arguments)
     return driver
 
 

@@ -4,119 +4,24 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from collectors.contract.config import AnyCollector, AnyDevice
+from collectors.contract.config import AnyDevice
 from collectors.contract.heartbeat import (
     INTERVAL_S,
     ConnectionStatus,
     Heartbeat,
-    SpoolStatus,
     write_heartbeat,
 )
-from collectors.contract.points import Sample
 from collectors.runtime.device import DeviceTask
 from collectors.runtime.driver import DRIVERS
+from collectors.runtime.vitals import LagProbe, RateMeter, Vitals, rss_bytes
 
-_WINDOW_S = 10.0
-_PROBE_S = 0.1
 _JOIN_CHANGES_S = 0.02
 """Two hundred devices that connect at once cost one write, not two hundred."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Totals:
-    """Samples since the process started."""
-
-    samples: int = 0
-    good_samples: int = 0
-    last_good_ns: int | None = None
-
-    def count(self, samples: Sequence[Sample]) -> None:
-        self.samples += len(samples)
-        for sample in samples:
-            if not sample.quality.is_bad:
-                self.good_samples += 1
-                self.last_good_ns = sample.received_ns
-
-
-class RateMeter:
-    """Good samples a second over the last 10 s, or since the start if that is less."""
-
-    def __init__(self, now_mono: float) -> None:
-        self._marks: deque[tuple[float, int]] = deque([(now_mono, 0)])
-
-    def rate(self, now_mono: float, total: int) -> float:
-        """Note the running ``total`` and return its rate; call about once a second."""
-        self._marks.append((now_mono, total))
-        while len(self._marks) > 2 and now_mono - self._marks[1][0] >= _WINDOW_S:
-            self._marks.popleft()
-        then_mono, before = self._marks[0]
-        elapsed_s = now_mono - then_mono
-        return round((total - before) / elapsed_s, 2) if elapsed_s > 0 else 0.0
-
-
-@dataclass(slots=True)
-class LagProbe:
-    """Worst delay of a timer of the work loop: how long anything else held it up."""
-
-    worst_s: float = 0.0
-    _handle: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._handle = loop.call_later(_PROBE_S, self._measure, loop.time() + _PROBE_S)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-
-    def take_ms(self) -> float:
-        """Return the worst delay since the last call."""
-        worst_s, self.worst_s = self.worst_s, 0.0
-        return round(worst_s * 1000, 1)
-
-    def _measure(self, due_s: float) -> None:
-        self.worst_s = max(self.worst_s, asyncio.get_running_loop().time() - due_s)
-        self.start()
-
-
-@dataclass(slots=True, kw_only=True)
-class Vitals:
-    """All that the heartbeat tells, kept by the runner and its device tasks."""
-
-    config: AnyCollector
-    config_revision: str
-    spool_status: Callable[[], SpoolStatus]
-    devices: dict[str, DeviceTask] = field(default_factory=dict)
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    totals: Totals = field(default_factory=Totals)
-    connection_resets: int = 0
-    retired_late_cycles: int = 0
-    retired_skipped_cycles: int = 0
-    """Of devices that a reload has removed."""
-    expected_samples_per_s: float = 0.0
-    shortest_interval_s: float = 1.0
-    longest_interval_s: float = 1.0
-    held_until: datetime | None = None
-    is_quarantined: bool = False
-
-    def __post_init__(self) -> None:
-        self.adopt(self.config, self.config_revision)
-
-    def adopt(self, config: AnyCollector, revision: str) -> None:
-        """Put a configuration in force."""
-        self.config, self.config_revision = config, revision
-        intervals = [interval_s for device in config.devices for interval_s in _intervals_s(device)]
-        self.shortest_interval_s = min(intervals)
-        self.longest_interval_s = max(intervals)
-        self.expected_samples_per_s = round(expected_samples_per_s(config), 3)
 
 
 class Beater:
@@ -201,18 +106,25 @@ def build(
         sequence=sequence,
         sent_at=datetime.now(UTC),
         config_revision=vitals.config_revision,
-        connections=tuple(_connection(task, config.protocol, now_mono) for task in tasks)
-        or tuple(_untried(device, config.protocol) for device in config.devices),
+        connections=tuple(_connection(vitals, task, now_mono) for task in tasks)
+        or tuple(_untried(vitals, device) for device in config.devices),
         samples=vitals.totals.samples,
         good_samples=vitals.totals.good_samples,
         samples_per_s=samples_per_s,
         expected_samples_per_s=vitals.expected_samples_per_s,
-        shortest_interval_s=vitals.shortest_interval_s,
-        longest_interval_s=vitals.longest_interval_s,
+        shortest_interval_s=vitals.shortest_interval_s(),
+        longest_interval_s=vitals.longest_interval_s(),
         last_data_time=_from_ns(vitals.totals.last_good_ns),
         late_cycles=vitals.retired_late_cycles + sum(t.state.late_cycles for t in tasks),
         skipped_cycles=vitals.retired_skipped_cycles + sum(t.state.skipped_cycles for t in tasks),
         connection_resets=vitals.connection_resets,
+        cache_clears=vitals.cache_clears,
+        frequency_factor=vitals.frequency_factor,
+        suppressed_samples=vitals.totals.suppressed_samples,
+        groups=tuple(punctuality.timing() for punctuality in vitals.punctualities),
+        last_reload=vitals.last_reload,
+        commands=tuple(vitals.outcomes),
+        rss_bytes=rss_bytes(),
         loop_lag_ms=loop_lag_ms,
         spool=vitals.spool_status(),
         held_until=vitals.held_until,
@@ -220,21 +132,7 @@ def build(
     )
 
 
-def expected_samples_per_s(config: AnyCollector) -> float:
-    total = 0.0
-    for device in config.devices:
-        interval_s = {group.id: group.interval_s for group in device.groups}
-        total += sum(1 / interval_s[point.group] for point in device.points)
-    return total
-
-
-def _intervals_s(device: AnyDevice) -> list[float]:
-    """Return the intervals of the poll groups that have points."""
-    used = {point.group for point in device.points}
-    return [group.interval_s for group in device.groups if group.id in used]
-
-
-def _connection(task: DeviceTask, protocol: str, now_mono: float) -> ConnectionStatus:
+def _connection(vitals: Vitals, task: DeviceTask, now_mono: float) -> ConnectionStatus:
     device, state = task.device, task.state
     waiting_s = None
     if state.next_attempt_mono is not None and not state.is_connected:
@@ -243,7 +141,7 @@ def _connection(task: DeviceTask, protocol: str, now_mono: float) -> ConnectionS
         device_id=device.id,
         device_ip=device.host,
         device_port=device.port,
-        protocol_type=DRIVERS[protocol].word,
+        protocol_type=DRIVERS[vitals.config.protocol].word,
         is_connected=state.is_connected,
         since=state.since,
         last_connect_time=state.last_connect_time,
@@ -254,23 +152,27 @@ def _connection(task: DeviceTask, protocol: str, now_mono: float) -> ConnectionS
         round_trip_ms=state.traffic.round_trip_ms,
         requests=state.traffic.requests,
         request_errors=state.traffic.errors,
-        points=len(device.points),
+        points=task.point_count,
         bad_points=task.bad_points,
-        shortest_interval_s=min(_intervals_s(device)),
+        shortest_interval_s=task.shortest_interval_s,
         next_attempt_in_s=waiting_s,
+        is_parked=state.is_parked,
+        reconnects=max(0, state.connects - 1),
+        late_cycles=state.late_cycles,
+        skipped_cycles=state.skipped_cycles,
     )
 
 
-def _untried(device: AnyDevice, protocol: str) -> ConnectionStatus:
+def _untried(vitals: Vitals, device: AnyDevice) -> ConnectionStatus:
     # A collector that is held has no tasks yet; no device at all would look like a good state.
     return ConnectionStatus(
         device_id=device.id,
         device_ip=device.host,
         device_port=device.port,
-        protocol_type=DRIVERS[protocol].word,
-        points=len(device.points),
-        bad_points=len(device.points),
-        shortest_interval_s=min(_intervals_s(device)),
+        protocol_type=DRIVERS[vitals.config.protocol].word,
+        points=vitals.point_counts[device.id],
+        bad_points=vitals.point_counts[device.id],
+        shortest_interval_s=vitals.shortest_interval_s(device.id),
     )
 
 

@@ -24,9 +24,9 @@ from collectors.runtime.driver import (
     describe,
     plan_of,
 )
-from collectors.runtime.heartbeat import expected_samples_per_s
 from collectors.runtime.table import render
 from collectors.runtime.values import fault
+from collectors.runtime.vitals import expected_samples_per_s
 
 EXIT_BAD_VALUES = 1
 

@@ -17,6 +17,44 @@ Returns ``None`` for a value that does not fit its type, such as text that is no
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number in an area of 16-bit words, as one letter of a struct format reads it.
+
+    Attributes:
+        code: Of the struct module, such as ``h`` or ``d``.
+        little_endian: Read it so; big-endian otherwise.
+        swapped: The two bytes of each word are exchanged before.
+        skip_bytes: Of the first word, before the number: 1 for the lower byte of a register.
+    """
+
+    code: str
+    little_endian: bool = False
+    swapped: bool = False
+    skip_bytes: int = 0
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether the number is the value."""
+        return self.scale == 1 and self.offset == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bit:
+    """One bit of a word, or of an area of packed bits.
+
+    Attributes:
+        number: Place in the word, 0 = least significant; ``None`` in an area of packed bits, the
+            first of which is the least significant of the first byte.
+        little_endian: The word comes low byte first.
+    """
+
+    number: int | None = None
+    little_endian: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One point as the planner sees it.
 
@@ -24,12 +62,15 @@ class Field:
         point: ``DEVICE/POINT``.
         start: First address, in units of the area (registers, bits, words).
         count: Addresses that the value fills.
+        layout: Lets many fields of a block be decoded in one step; without it, ``decode`` is
+            called for the field alone.
     """
 
     point: str
     start: int
     count: int
     decode: Decode
+    layout: Number | Bit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,16 +15,12 @@ from collectors.contract.log_format import start_json_logging
 from collectors.contract.messages import sentence
 from collectors.contract.signals import EXIT_CONFIG, EXIT_OK
 from collectors.runtime.cli import PACKAGE
-from collectors.runtime.heartbeat import Beater, Vitals
+from collectors.runtime.config_file import load_with_revision, log_problems
+from collectors.runtime.heartbeat import Beater
 from collectors.runtime.ledger import WINDOW_S, Admission, BootLedger
 from collectors.runtime.lock import CollectorLock, LockHeld
-from collectors.runtime.runner import (
-    EXIT_CRASH,
-    STOP_SIGNALS,
-    Runner,
-    load_with_revision,
-    log_problems,
-)
+from collectors.runtime.runner import EXIT_CRASH, STOP_SIGNALS, Runner
+from collectors.runtime.vitals import Vitals
 
 STARTSECS = 5.0
 """As in the template collector.conf: what ends sooner, supervisord starts again."""

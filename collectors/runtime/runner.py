@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import signal
 import time
@@ -10,56 +11,25 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from collectors.contract.config import AnyCollector, AnyDevice, load_collector, revision_of
-from collectors.contract.config_problems import ConfigError, ConfigProblem
-from collectors.contract.heartbeat import heartbeat_path
-from collectors.contract.points import Sample
-from collectors.contract.signals import EXIT_OK, RELOAD_CONFIG, RESET_CONNECTIONS
+from collectors.contract.columns import Columns
+from collectors.contract.config import AnyCollector, AnyDevice
+from collectors.contract.config_problems import ConfigError
+from collectors.contract.heartbeat import ReloadOutcome, heartbeat_path
+from collectors.contract.signals import CLEAR_CACHE, EXIT_OK, RELOAD_CONFIG, RESET_CONNECTIONS
 from collectors.history.spool import SpoolWriter
+from collectors.runtime.commands import CommandDesk, Hands
+from collectors.runtime.config_file import load_with_revision, log_problems
 from collectors.runtime.device import DeviceState, DeviceTask, Outlet
 from collectors.runtime.driver import create_driver
-from collectors.runtime.heartbeat import Beater, Vitals
+from collectors.runtime.heartbeat import Beater
+from collectors.runtime.stdin import read_commands
+from collectors.runtime.vitals import Vitals
 
 EXIT_CRASH = 1
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SYNC_S = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-def log_problems(problems: Sequence[ConfigProblem]) -> None:
-    """Write one line for each thing that is wrong in the configuration file."""
-    for problem in problems:
-        _log.error(
-            "configuration refused",
-            extra={
-                "file": problem.file,
-                "key": problem.key,
-                "code": problem.code,
-                "problem": problem.message(),
-                "remedy": problem.remedy(),
-            },
-        )
-
-
-def load_with_revision(path: Path) -> tuple[AnyCollector, str]:
-    """Return the configuration and the hash of exactly that text.
-
-    Raises:
-        ConfigError: the file cannot be used.
-    """
-    while True:
-        before = _revision(path)
-        config = load_collector(path)
-        if before == _revision(path):
-            return config, before
-
-
-def _revision(path: Path) -> str:
-    try:
-        return revision_of(path)
-    except OSError:
-        return ""  # load_collector says what is wrong with the file
 
 
 class Runner:
@@ -72,20 +42,35 @@ class Runner:
             max_bytes=config.spool.max_bytes,
             max_age_s=config.spool.max_age_s,
         )
+        self._unstarted: Sequence[AnyDevice] = config.devices
         self._vitals = Vitals(
             config=config, config_revision=revision, spool_status=self._spool.status
         )
         self._beater = Beater(heartbeat_path(home, config.name), self._vitals)
-        self._outlet = Outlet(deliver=self._deliver, connection_changed=self._beater.beat_soon)
+        self._outlet = Outlet(
+            deliver=self._deliver,
+            connection_changed=self._beater.beat_soon,
+            punctuality_of=self._vitals.punctuality_of,
+        )
+        hands = Hands(
+            device=self._vitals.devices.get,
+            reset=self._reset_connections,
+            set_factor=self._set_factor,
+            clear_cache=self._clear_cache,
+        )
+        self._desk = CommandDesk(hands, self._vitals.outcomes, self._beater.beat_soon)
         self._origin_mono = time.monotonic()
         self._commands: asyncio.Queue[signal.Signals | BaseException] = asyncio.Queue()
         self._asked_to_stop = asyncio.Event()
 
     async def run(self, hold_s: float = 0.0) -> int:
-        """Acquire until SIGTERM or SIGINT; SIGHUP reloads, SIGUSR1 resets connections.
+        """Acquire until SIGTERM or SIGINT.
+
+        SIGHUP reloads the file, SIGUSR1 resets the connections, SIGUSR2 clears what was learned.
 
         Args:
-            hold_s: Connect to no device for so long; reloads and resets wait, a stop does not.
+            hold_s: Connect to no device for so long; signals wait, commands are refused, a stop
+                does not wait.
 
         Returns:
             The exit code: 0 if stopped by a signal, 1 after a crash.
@@ -93,15 +78,19 @@ class Runner:
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._ask_to_stop, number)
-        for number in (RELOAD_CONFIG, RESET_CONNECTIONS):
+        for number in (RELOAD_CONFIG, RESET_CONNECTIONS, CLEAR_CACHE):
             loop.add_signal_handler(number, self._commands.put_nowait, number)
         sync = asyncio.create_task(self._sync_spool(), name="spool sync")
         sync.add_done_callback(self._ended)
         if hold_s > 0:
             self._vitals.held_until = datetime.now(UTC) + timedelta(seconds=hold_s)
         self._beater.start()
+        stdin = await read_commands(self._desk.receive)
         code = EXIT_OK if await self._is_stopped_within(hold_s) else await self._acquire()
+        if stdin is not None:
+            stdin.close()
         sync.cancel()
+        await self._desk.close()
         await self._stop_devices(list(self._vitals.devices.values()))
         self._beater.stop()
         self._spool.close()
@@ -117,8 +106,13 @@ class Runner:
         return self._asked_to_stop.is_set()
 
     async def _acquire(self) -> int:
-        for device in self._vitals.config.devices:
+        for device in self._unstarted:
             self._start_device(device)
+        self._unstarted = ()
+        self._desk.is_open = True
+        # What is there now stays for good: never look through it again.
+        gc.collect()
+        gc.freeze()
         _log.info(
             "collector started",
             extra={
@@ -142,13 +136,16 @@ class Runner:
             if command == RELOAD_CONFIG:
                 await self._reload()
             elif command == RESET_CONNECTIONS:
-                await self._reset_connections()
+                await self._reset_connections(None)
+            elif command == CLEAR_CACHE:
+                self._clear_cache()
             else:
                 return EXIT_OK
 
-    def _deliver(self, samples: Sequence[Sample]) -> None:
-        self._vitals.totals.count(samples)
-        self._spool.put(samples)
+    def _deliver(self, reading: Columns, kept: Sequence[int] | None) -> None:
+        self._vitals.totals.count(reading, kept)
+        samples = reading.samples()
+        self._spool.put(samples if kept is None else [samples[i] for i in kept])
 
     async def _sync_spool(self) -> None:
         # In a thread: a busy disk can take seconds to confirm, and acquisition never waits.
@@ -161,6 +158,8 @@ class Runner:
         task = DeviceTask(
             device, make_driver, self._outlet, self._origin_mono, state or DeviceState()
         )
+        if self._vitals.frequency_factor != 1:
+            task.set_factor(self._vitals.frequency_factor)
         self._vitals.devices[device.id] = task
         task.start(self._ended)
 
@@ -171,8 +170,8 @@ class Runner:
     async def _stop_devices(self, tasks: Sequence[DeviceTask]) -> None:
         await asyncio.gather(*(task.stop() for task in tasks))
 
-    async def _reset_connections(self) -> None:
-        tasks = list(self._vitals.devices.values())
+    async def _reset_connections(self, device_id: str | None) -> None:
+        tasks = [t for name, t in self._vitals.devices.items() if device_id in (None, name)]
         await self._stop_devices(tasks)
         for task in tasks:
             task.start(self._ended)
@@ -180,17 +179,35 @@ class Runner:
         self._beater.beat_soon()
         _log.info("connections reset", extra={"devices": len(tasks)})
 
+    def _set_factor(self, factor: float) -> None:
+        self._vitals.set_factor(factor)
+        self._beater.beat_soon()
+        _log.info("frequency changed", extra={"factor": factor})
+
+    def _clear_cache(self) -> None:
+        for task in self._vitals.devices.values():
+            task.forget()
+        self._vitals.cache_clears += 1
+        self._beater.beat_soon()
+        _log.info("cache cleared")
+
     async def _reload(self) -> None:
+        revision, problem = "", ""
         try:
             config, revision = load_with_revision(self._path)
             self._check_reloadable(config)
         except ConfigError as exc:
             log_problems(exc.problems)
-            return
-        if revision == self._vitals.config_revision:
-            _log.info("configuration unchanged", extra={"revision": revision})
-            return
-        await self._apply(config, revision)
+            problem = exc.problems[0].text()
+        else:
+            if revision == self._vitals.config_revision:
+                _log.info("configuration unchanged", extra={"revision": revision})
+            else:
+                await self._apply(config, revision)
+        self._vitals.last_reload = ReloadOutcome(
+            at=datetime.now(UTC), accepted=not problem, revision=revision, problem=problem
+        )
+        self._beater.beat_soon()
 
     def _check_reloadable(self, config: AnyCollector) -> None:
         old = self._vitals.config
@@ -199,27 +216,37 @@ class Runner:
                 raise ConfigError.single(str(self._path), key, "needs_restart", {"key": key})
 
     async def _apply(self, config: AnyCollector, revision: str) -> None:
-        """Rebuild the devices that are changed; the others never notice."""
-        old = {device.id: device for device in self._vitals.config.devices}
+        """Go over to a changed file; devices and groups that are the same never notice."""
+        tasks = self._vitals.devices
         new = {device.id: device for device in config.devices}
-        stopped = {
-            device_id: self._vitals.devices.pop(device_id)
-            for device_id in old
-            if old[device_id] != new.get(device_id)
+        same = {
+            name for name, task in tasks.items() if name in new and task.is_made_from(new[name])
         }
+        adopted = {
+            name
+            for name, task in tasks.items()
+            if name in new and name not in same and task.adopt(new[name])
+        }
+        stopped = {name: tasks.pop(name) for name in list(tasks) if name not in same | adopted}
         await self._stop_devices(list(stopped.values()))
         self._vitals.adopt(config, revision)
-        started = [device for device_id, device in new.items() if old.get(device_id) != device]
-        for device in started:
-            # The counters of a device go on under its new settings.
-            earlier = stopped.pop(device.id, None)
-            self._start_device(device, earlier.state if earlier else None)
+        removed = set(stopped) - set(new)
+        for name, device in new.items():
+            if name not in same | adopted:
+                # The counters of a device go on under its new settings.
+                earlier = stopped.pop(name, None)
+                self._start_device(device, earlier.state if earlier else None)
         for task in stopped.values():
             self._vitals.retired_late_cycles += task.state.late_cycles
             self._vitals.retired_skipped_cycles += task.state.skipped_cycles
         logging.getLogger().setLevel(config.log_level.upper())
-        self._beater.beat_soon()
         _log.info(
             "configuration reloaded",
-            extra={"revision": revision, "removed": len(stopped), "started": len(started)},
+            extra={
+                "revision": revision,
+                "same": len(same),
+                "adopted": len(adopted),
+                "removed": len(removed),
+                "started": len(new) - len(same) - len(adopted),
+            },
         )

@@ -35,9 +35,18 @@ class Schedule:
         self._cycle = None
         self.due_s = now_s
 
-    def is_late(self, now_s: float) -> bool:
-        """Tell whether a cycle that starts now starts more than 10 % of its interval late."""
-        return now_s - self.due_s > _LATE_RATIO * self.interval_s
+    def join(self, now_s: float) -> None:
+        """Make the next place of the grid the next cycle."""
+        self._cycle = math.ceil(self._cycles(now_s))
+        self.due_s = self.origin_s + self._cycle * self.interval_s
+
+    def is_late_by(self, late_s: float) -> bool:
+        """Tell whether a cycle that starts so late is more than 10 % of its interval late."""
+        return late_s > _LATE_RATIO * self.interval_s
+
+    def due_after(self, now_s: float) -> float:
+        """Return the first place of the grid after a moment."""
+        return self.origin_s + (math.floor(self._cycles(now_s)) + 1) * self.interval_s
 
     def advance(self, started_s: float, ended_s: float) -> int:
         """Choose the next cycle after one that ran from ``started_s`` to ``ended_s``.

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from collectors.contract.columns import Columns
 from collectors.contract.config import AnyCollector, AnyDevice, parse_collector, revision_of
-from collectors.contract.points import Quality, Sample
+from collectors.contract.points import Quality, Sample, Value
 from collectors.history.spool_reader import SpoolReader
 from collectors.runtime import driver as driver_table
 from collectors.runtime.device import DeviceState, DeviceTask, Outlet
 from collectors.runtime.driver import ConnectionLost, OnLost, Traffic
 from collectors.runtime.runner import EXIT_CRASH, Runner
+from collectors.runtime.timing import Punctuality
 from collectors.runtime.values import fault, reading
 
 
@@ -49,6 +51,7 @@ class ScriptedDriver:
     on_lost: OnLost
     on_read: Callable[[str], Awaitable[None]]
     on_connect: Callable[[], Awaitable[None]]
+    on_write: Callable[[str, Value], Awaitable[Sample]]
     is_open: bool = False
 
     async def connect(self) -> None:
@@ -63,8 +66,22 @@ class ScriptedDriver:
         names = [f"plc/{p.name}" for p in self.device.points if p.group == group_id]
         return [reading(name, 1, now_ns, now_ns) for name in names]
 
+    async def write(self, point_name: str, value: Value) -> Sample:
+        assert self.is_open
+        return await self.on_write(point_name, value)
+
+    def adopt(self, device: AnyDevice) -> bool:
+        return device.timeout_s == self.device.timeout_s
+
+    def forget(self) -> None:
+        return
+
     async def close(self) -> None:
         self.is_open = False
+
+
+async def give_back(point: str, value: Value) -> Sample:
+    return reading(f"plc/{point}", value, 1, 2)
 
 
 async def nothing(_group: str = "") -> None:
@@ -78,6 +95,7 @@ class Bench:
     config: AnyCollector = field(default_factory=collector)
     on_read: Callable[[str], Awaitable[None]] = nothing
     on_connect: Callable[[], Awaitable[None]] = nothing
+    on_write: Callable[[str, Value], Awaitable[Sample]] = give_back
     samples: list[Sample] = field(default_factory=list)
     drivers: list[ScriptedDriver] = field(default_factory=list)
     crashes: list[BaseException] = field(default_factory=list)
@@ -86,18 +104,23 @@ class Bench:
         self.task = DeviceTask(
             self.config.devices[0],
             self.make_driver,
-            Outlet(deliver=self.deliver, connection_changed=lambda: None),
+            Outlet(
+                deliver=self.deliver, connection_changed=lambda: None, punctuality_of=Punctuality
+            ),
             time.monotonic(),
             DeviceState(),
         )
 
     def make_driver(self, _traffic: Traffic, on_lost: OnLost) -> ScriptedDriver:
-        driver = ScriptedDriver(self.config.devices[0], on_lost, self.on_read, self.on_connect)
+        driver = ScriptedDriver(
+            self.config.devices[0], on_lost, self.on_read, self.on_connect, self.on_write
+        )
         self.drivers.append(driver)
         return driver
 
-    def deliver(self, samples: Sequence[Sample]) -> None:
-        self.samples.extend(samples)
+    def deliver(self, reading: Columns, kept: Sequence[int] | None) -> None:
+        samples = reading.samples()
+        self.samples.extend(samples if kept is None else [samples[i] for i in kept])
 
     def ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:
@@ -239,7 +262,9 @@ def test_a_bad_point_is_logged_once_not_in_each_cycle(caplog: pytest.LogCaptureF
     @dataclass
     class FlappingBench(Bench):
         def make_driver(self, _traffic: Traffic, on_lost: OnLost) -> ScriptedDriver:
-            driver = FlappingDriver(self.config.devices[0], on_lost, self.on_read, self.on_connect)
+            driver = FlappingDriver(
+                self.config.devices[0], on_lost, self.on_read, self.on_connect, self.on_write
+            )
             self.drivers.append(driver)
             return driver
 
@@ -261,7 +286,7 @@ def test_a_crash_of_one_device_ends_the_process_with_the_samples_of_all_kept(
         read_groups.append(_group)
 
     def create(device: AnyDevice, _traffic: Traffic, on_lost: OnLost) -> ScriptedDriver:
-        return ScriptedDriver(device, on_lost, read, nothing)
+        return ScriptedDriver(device, on_lost, read, nothing, give_back)
 
     read_groups: list[str] = []
     module = types.ModuleType("scripted.driver")

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from collectors.contract.config import AnyCollector, parse_collector
+from collectors.contract.columns import columns_of
+from collectors.contract.config import AnyCollector, AnyDevice, parse_collector
 from collectors.contract.heartbeat import SpoolStatus, heartbeat_path, read_heartbeat
-from collectors.contract.points import Quality, Sample
+from collectors.contract.points import Quality, Sample, Value
 from collectors.runtime.device import DeviceState, DeviceTask, Outlet
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic
-from collectors.runtime.heartbeat import Beater, LagProbe, RateMeter, Totals, Vitals, build
+from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteRefused
+from collectors.runtime.heartbeat import Beater, build
+from collectors.runtime.timing import Punctuality
+from collectors.runtime.vitals import LagProbe, RateMeter, Totals, Vitals
 
 
 def config() -> AnyCollector:
@@ -33,6 +36,15 @@ class NoDriver:
     async def read(self, group_id: str) -> list[Sample]:
         raise ConnectionLost(f"no {group_id}")
 
+    async def write(self, point_name: str, value: Value) -> Sample:
+        raise WriteRefused("not_supported")
+
+    def adopt(self, device: AnyDevice) -> bool:
+        return False
+
+    def forget(self) -> None:
+        return
+
     async def close(self) -> None:
         return
 
@@ -42,7 +54,11 @@ def make_driver(_traffic: Traffic, _on_lost: OnLost) -> NoDriver:
 
 
 def vitals() -> Vitals:
-    outlet = Outlet(deliver=lambda _: None, connection_changed=lambda: None)
+    outlet = Outlet(
+        deliver=lambda reading, kept: None,
+        connection_changed=lambda: None,
+        punctuality_of=Punctuality,
+    )
     collector = config()
     task = DeviceTask(collector.devices[0], make_driver, outlet, 0.0, DeviceState())
     return Vitals(
@@ -78,9 +94,12 @@ def test_a_heartbeat_tells_of_devices_points_and_what_the_file_asks_for() -> Non
 
 def test_only_usable_samples_count_as_good() -> None:
     totals = Totals()
-    totals.count([sample(Quality.GOOD, 10), sample(Quality.UNCERTAIN, 20)])
-    totals.count([sample(Quality.BAD_COMM, 30)])
+    totals.count(columns_of([sample(Quality.GOOD, 10), sample(Quality.UNCERTAIN, 20)]), None)
+    totals.count(columns_of([sample(Quality.BAD_COMM, 30)]), None)
     assert (totals.samples, totals.good_samples, totals.last_good_ns) == (3, 2, 20)
+    totals.count(columns_of([sample(Quality.GOOD, 40), sample(Quality.BAD_RANGE, 50)]), [1])
+    assert (totals.samples, totals.good_samples, totals.last_good_ns) == (5, 3, 40)
+    assert totals.suppressed_samples == 1
 
 
 def test_the_rate_is_that_of_the_last_ten_seconds() -> None:

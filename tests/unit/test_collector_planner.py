@@ -97,7 +97,7 @@ class IllegalAddresses:
 
 
 def read(reader: BlockReader) -> dict[str, Value | None]:
-    samples = asyncio.run(reader.read())
+    samples = asyncio.run(reader.read()).samples()
     for sample in samples:
         assert sample.quality is (Quality.BAD_CONFIG if sample.value is None else Quality.GOOD)
     return {sample.point: sample.value for sample in samples}
@@ -125,7 +125,7 @@ def test_an_illegal_gap_costs_a_request_but_no_point() -> None:
     assert cost(device, lambda: read(reader)) == 2
 
 
-def test_the_merged_request_is_tried_again_after_ten_minutes() -> None:
+def test_the_merged_request_is_tried_again_after_five_minutes() -> None:
     device = IllegalAddresses(17)
     reader = device.reader(*range(32))
     read(reader)

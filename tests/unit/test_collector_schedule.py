@@ -56,8 +56,8 @@ def test_a_slightly_late_cycle_still_runs_and_is_called_late() -> None:
     schedule.start_now(0.0)
     assert schedule.advance(0.0, 1.3) == 0
     assert schedule.due_s == 1.0
-    assert schedule.is_late(1.3)
-    assert not schedule.is_late(1.05)
+    assert schedule.is_late_by(0.3)
+    assert not schedule.is_late_by(0.05)
 
 
 @given(

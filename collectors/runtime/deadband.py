@@ -1,0 +1,190 @@
+"""Which readings are worth storing: clamp, deadband and longest silence. Pure.
+
+The rules are the same for every protocol. A number outside its clamp is ``BAD_RANGE``. A reading
+with a deadband is stored when its number has moved by more than that since the one stored before,
+when its quality or code changes, and when nothing was stored for ``max_silence_s``.
+"""
+
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from collectors.contract.columns import Columns, Runs
+from collectors.contract.points import Quality, Value
+
+_NEVER: float = math.nan
+"""A number from which every other one differs by more than any deadband."""
+_NO_BAND = -1.0
+"""A deadband that every reading exceeds."""
+_EARLY = 8
+"""A value may be repeated an eighth of its longest silence early, so that repeats come together
+and not one by one in each cycle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a point's configuration says about storing; units as in the file."""
+
+    deadband: float | None = None
+    max_silence_s: float = 60.0
+    clamp: tuple[float, float] | None = None
+
+
+class Gate:
+    """The rules of some points, and what was last stored of each."""
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        """Take the rule of each point of a group by ``DEVICE/POINT``."""
+        self._has_bands = any(rule.deadband is not None for rule in rules.values())
+        self._points = tuple(rules)
+        self._is_ordered = False
+        """The points are in the order in which whole readings come."""
+        self._bands = array(
+            "d", [_NO_BAND if r.deadband is None else r.deadband for r in rules.values()]
+        )
+        self._silence_ns = array("q", [int(rule.max_silence_s * 1e9) for rule in rules.values()])
+        self._clamps = [(i, *rule.clamp) for i, rule in enumerate(rules.values()) if rule.clamp]
+        self._start_over()
+
+    def forget(self) -> None:
+        """Let every next reading pass, as after an outage."""
+        self._start_over()
+
+    def clamped(self, columns: Columns) -> Columns:
+        """Return the readings with every number outside its clamp made ``BAD_RANGE``."""
+        if not self._clamps:
+            return columns
+        values = columns.values
+        if self._is_regular(columns.points):
+            outside = [i for i, low, high in self._clamps if _is_outside(values[i], low, high)]
+        else:
+            limits = {place: (low, high) for place, low, high in self._clamps}
+            outside = [
+                i
+                for i, place in enumerate(self._places_of(columns.points))
+                if place in limits and _is_outside(values[i], *limits[place])
+            ]
+        if not outside:
+            return columns
+        values, qualities = list(values), bytearray(columns.qualities)
+        for i in outside:
+            values[i], qualities[i] = None, Quality.BAD_RANGE
+        return replace(columns, values=values, qualities=bytes(qualities))
+
+    def admit(self, columns: Columns) -> Sequence[int] | None:
+        """Return which readings to store, in order, and take them as stored; ``None`` is all."""
+        if not self._has_bands:
+            return None
+        all_good = not columns.codes and not any(columns.qualities)  # GOOD is 0
+        kept = None
+        if self._is_regular(columns.points) and all_good:
+            kept = self._kept_of_numbers(columns)
+        return self._kept_one_by_one(columns) if kept is None else kept
+
+    def _kept_of_numbers(self, columns: Columns) -> list[int] | None:
+        """Return the places of a whole reading of good numbers to store; ``None`` if it is none."""
+        last = self._last
+        try:
+            kept = [
+                i
+                for i, (value, before, band) in enumerate(
+                    zip(columns.values, last, self._bands, strict=True)
+                )
+                if not -band <= value - before <= band  # type: ignore[operator] # see except
+            ]
+        except TypeError:  # a text, or a bad reading
+            return None
+        now_ns = columns.received_ns[-1]
+        if now_ns >= self._repeat_ns or self._abnormal:
+            kept = sorted({*kept, *self._abnormal, *self._due(now_ns)})
+            self._abnormal.clear()
+        for i in kept:
+            last[i] = columns.values[i]  # type: ignore[assignment] # not None, or see except
+            self._stored_ns[i] = now_ns
+            self._status[i] = (Quality.GOOD, 0)
+        return kept
+
+    def _due(self, now_ns: int) -> list[int]:
+        """Return the points that have been silent for long enough; note when to look again."""
+        due, rest_ns = [], []
+        for i, (stored_ns, silence_ns) in enumerate(
+            zip(self._stored_ns, self._silence_ns, strict=True)
+        ):
+            if stored_ns + silence_ns - silence_ns // _EARLY <= now_ns:
+                due.append(i)
+                stored_ns = now_ns  # noqa: PLW2901 - it is stored now
+            rest_ns.append(stored_ns + silence_ns)
+        self._repeat_ns = min(rest_ns)
+        return due
+
+    def _kept_one_by_one(self, columns: Columns) -> list[int]:
+        places = self._places_of(columns.points)
+        codes = columns.codes or Runs([(0, len(columns))])
+        kept = []
+        readings = zip(
+            places, columns.values, columns.qualities, codes, columns.received_ns, strict=True
+        )
+        for i, (place, value, quality, code, at_ns) in enumerate(readings):
+            status = (quality, code)
+            if (
+                status != self._status[place]
+                or not _is_within(value, self._last[place], self._bands[place])
+                or at_ns - self._stored_ns[place] >= self._silence_ns[place]
+            ):
+                kept.append(i)
+                self._note(place, value, status, at_ns)
+        return kept
+
+    def _note(self, place: int, value: Value | None, status: tuple[int, int], at_ns: int) -> None:
+        self._last[place] = _NEVER if value is None else value
+        self._status[place] = status
+        self._stored_ns[place] = at_ns
+        if status == (Quality.GOOD, 0):
+            self._abnormal.discard(place)
+        else:
+            self._abnormal.add(place)
+
+    def _is_regular(self, points: tuple[str, ...]) -> bool:
+        """Tell whether this is a whole reading; take over its order the first time."""
+        if points is self._points:
+            return True
+        if self._is_ordered or len(points) != len(self._points):
+            return False
+        if set(points) != set(self._points):
+            return False
+        order = self._places_of(points)
+        place = {old: new for new, old in enumerate(order)}
+        self._points, self._is_ordered = points, True
+        self._bands = array("d", [self._bands[i] for i in order])
+        self._silence_ns = array("q", [self._silence_ns[i] for i in order])
+        self._clamps = [(place[i], low, high) for i, low, high in self._clamps]
+        self._start_over()
+        return True
+
+    def _start_over(self) -> None:
+        count = len(self._points)
+        self._place: dict[str, int] = {}
+        self._last: list[Value] = [_NEVER] * count
+        self._stored_ns = array("q", bytes(8 * count))
+        self._status = [(int(Quality.GOOD), 0)] * count
+        self._abnormal: set[int] = set()
+        """Points of which another quality than good was stored last."""
+        self._repeat_ns = 0
+
+    def _places_of(self, points: Sequence[str]) -> list[int]:
+        if not self._place:
+            self._place = {point: place for place, point in enumerate(self._points)}
+        return [self._place[point] for point in points]
+
+
+def _is_outside(value: Value | None, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not low <= value <= high
+
+
+def _is_within(value: Value | None, before: Value, band: float) -> bool:
+    if value is None:
+        return before is _NEVER and band >= 0
+    if isinstance(value, str) or isinstance(before, str):
+        return band >= 0 and value == before
+    return -band <= value - before <= band

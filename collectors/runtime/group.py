@@ -1,0 +1,168 @@
+"""One poll group of one device: when it is due, what of it is stored, what of it is bad."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from collectors.contract.columns import Columns, Runs, columns_of
+from collectors.contract.config import AnyDevice, AnyPoint
+from collectors.contract.config_base import PollGroup
+from collectors.contract.points import Quality, Sample
+from collectors.runtime.deadband import Gate, Rule
+from collectors.runtime.schedule import Schedule, phase_s
+from collectors.runtime.timing import Punctuality
+
+_LOG_PAUSE_S = 30.0
+"""A point that comes and goes is logged once, not in each cycle."""
+
+_log = logging.getLogger(__name__)
+
+PunctualityOf = Callable[[str, float], Punctuality]
+"""Returns where the cycles of a group id and interval are counted."""
+
+
+class GroupState:
+    """Belongs to the task of its device."""
+
+    def __init__(
+        self,
+        device_id: str,
+        group: PollGroup,
+        points: Sequence[AnyPoint],
+        origin_mono: float,
+        punctuality_of: PunctualityOf,
+    ) -> None:
+        self.fingerprint = fingerprint_of(group, points)
+        """Of what this was made from; a group with the same one after a reload stays as it is."""
+        self.id = group.id
+        self._device_id = device_id
+        phase = group.phase_s
+        self._origin_mono = origin_mono
+        self._phase_s = phase_s(device_id, group.interval_s) if phase is None else phase
+        self._interval_s = group.interval_s
+        self._punctuality_of = punctuality_of
+        rules = {f"{device_id}/{point.name}": _rule_of(point) for point in points}
+        self._gate = Gate(rules) if any(map(_is_rule, rules.values())) else None
+        self.points = tuple(rules)
+        # A point that has never been read has no usable value either.
+        self._bad = set(rules)
+        self._is_marked_lost = False
+        self._reported_bad = 0
+        self._logged_mono = -_LOG_PAUSE_S
+        self.set_factor(1.0)
+
+    @property
+    def bad_points(self) -> int:
+        """Points that have no usable value now."""
+        return len(self._bad)
+
+    def set_factor(self, factor: float) -> None:
+        """Keep ``factor`` times the configured interval from now on."""
+        interval_s = self._interval_s * factor
+        self.schedule = Schedule(self._origin_mono + self._phase_s, interval_s)
+        self.schedule.join(time.monotonic())
+        self.renew_punctuality()
+
+    def renew_punctuality(self) -> None:
+        """Count the cycles where they are counted now."""
+        self.punctuality = self._punctuality_of(self.id, self.schedule.interval_s)
+
+    def take(self, reading: Columns | Sequence[Sample]) -> tuple[Columns, Sequence[int] | None]:
+        """Return a reading with its clamps applied, and which of it to store; ``None`` is all."""
+        columns = reading if isinstance(reading, Columns) else columns_of(reading)
+        if self._gate is not None:
+            columns = self._gate.clamped(columns)
+        self._is_marked_lost = False
+        self._note_quality(columns)
+        return columns, self._gate.admit(columns) if self._gate else None
+
+    def lose(self, quality: Quality) -> Columns | None:
+        """Return one bad reading for each point, unless this outage has been marked already."""
+        self._bad = set(self.points)
+        if self._is_marked_lost:
+            return None
+        self._is_marked_lost = True
+        if self._gate is not None:
+            self._gate.forget()
+        now_ns, count = time.time_ns(), len(self.points)
+        return Columns(
+            points=self.points,
+            values=[None] * count,
+            qualities=bytes((quality,)) * count,
+            source_ns=Runs([(now_ns, count)]),
+            received_ns=Runs([(now_ns, count)]),
+        )
+
+    def _note_quality(self, columns: Columns) -> None:
+        usable = columns.qualities.count(Quality.GOOD) + columns.qualities.count(Quality.UNCERTAIN)
+        if usable == len(columns) and (not self._bad or usable == len(self.points)):
+            self._bad.clear()
+        elif columns.points:
+            for point, quality in zip(columns.points, columns.qualities, strict=True):
+                (self._bad.add if Quality(quality).is_bad else self._bad.discard)(point)
+        if len(self._bad) != self._reported_bad:
+            self._report(columns)
+
+    def _report(self, columns: Columns) -> None:
+        self._reported_bad = len(self._bad)
+        now = time.monotonic()
+        level = logging.WARNING if self._bad else logging.INFO
+        if now - self._logged_mono < _LOG_PAUSE_S:
+            level = logging.DEBUG
+        self._logged_mono = now
+        bad = [sample for sample in columns.samples() if sample.quality.is_bad]
+        _log.log(
+            level,
+            "points are bad" if self._bad else "all points of the group are good",
+            extra={
+                "device": self._device_id,
+                "group": self.id,
+                "points": len(self._bad),
+                "first": [f"{s.point} {s.quality.name} {s.code:#x}" for s in bad[:3]],
+            },
+        )
+
+
+def groups_of(
+    device: AnyDevice, origin_mono: float, punctuality_of: PunctualityOf
+) -> dict[str, GroupState]:
+    """Return the groups of ``device`` that have points."""
+    return {
+        group.id: GroupState(device.id, group, points, origin_mono, punctuality_of)
+        for group, points in _points_by_group(device)
+    }
+
+
+def fingerprints_of(device: AnyDevice) -> dict[str, bytes]:
+    """Return the :func:`fingerprint_of` each group that has points."""
+    return {group.id: fingerprint_of(group, points) for group, points in _points_by_group(device)}
+
+
+def _points_by_group(device: AnyDevice) -> list[tuple[PollGroup, list[AnyPoint]]]:
+    points: dict[str, list[AnyPoint]] = {}
+    for point in device.points:
+        points.setdefault(point.group, []).append(point)
+    return [(group, points[group.id]) for group in device.groups if group.id in points]
+
+
+def fingerprint_of(group: PollGroup, points: Sequence[AnyPoint]) -> bytes:
+    """Return a hash of a group and its points, which is all that a reload needs of the old ones."""
+    digest = hashlib.blake2b(group.model_dump_json().encode(), digest_size=16)
+    for point in points:
+        digest.update(point.model_dump_json().encode())
+    return digest.digest()
+
+
+def _rule_of(point: AnyPoint) -> Rule:
+    return _rule(point.deadband, point.max_silence_s, point.clamp)
+
+
+@lru_cache(maxsize=1024)
+def _rule(deadband: float | None, max_silence_s: float, clamp: tuple[float, float] | None) -> Rule:
+    return Rule(deadband=deadband, max_silence_s=max_silence_s, clamp=clamp)
+
+
+def _is_rule(rule: Rule) -> bool:
+    return rule.deadband is not None or rule.clamp is not None
