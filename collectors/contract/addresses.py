@@ -107,13 +107,25 @@ def parse_mc_address(text: str) -> McAddress:
 
 
 _NODE_ID = re.compile(
-    r"(?:ns=(\d{1,5});)?(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|b=[!-~]+)",
+    r"(?:ns=(\d{1,5});|nsu=([^;\x00-\x1f]{1,512});)?"
+    r"(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|b=[!-~]+)",
     re.DOTALL,
 )
 
 
-def check_opcua_node_id(text: str) -> str:
-    """Return ``text`` if it is a NodeId such as ``ns=2;s=Line1.Temperature`` or ``ns=2;i=1001``.
+@dataclass(frozen=True, slots=True)
+class OpcUaAddress:
+    """A NodeId whose namespace may be known only once the server has been asked."""
+
+    namespace_uri: str | None
+    node_id: str
+    """Without the namespace if ``namespace_uri`` names it."""
+
+
+def parse_opcua_node_id(text: str) -> OpcUaAddress:
+    """Read a NodeId such as ``ns=2;s=Line1.Temperature`` or ``nsu=urn:plant:line1;i=1001``.
+
+    A namespace's index may change when the server is configured anew, its URI does not.
 
     Raises:
         AddressError: not a NodeId (OPC 10000-6, 5.3.1.10).
@@ -121,6 +133,6 @@ def check_opcua_node_id(text: str) -> str:
     match = _NODE_ID.fullmatch(text)
     if match is None:
         raise AddressError("node_id")
-    if int(match[1] or 0) > 0xFFFF or int(match[2] or 0) > 0xFFFFFFFF:
+    if int(match[1] or 0) > 0xFFFF or int(match[3] or 0) > 0xFFFFFFFF:
         raise AddressError("node_id_number")
-    return text
+    return OpcUaAddress(match[2], text.partition(";")[2] if match[2] else text)

@@ -1,25 +1,130 @@
 """What a collector file may say about OPC UA servers."""
 
+import math
+import stat
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from collectors.contract.addresses import check_opcua_node_id
-from collectors.contract.config_base import Collector, Device, Point, address_text
+from collectors.contract.addresses import parse_opcua_node_id
+from collectors.contract.config_base import (
+    Collector,
+    Device,
+    Point,
+    PollGroup,
+    Seconds,
+    address_text,
+)
+
+Mode = Literal["poll", "subscribe"]
+SecurityPolicy = Literal[
+    "none", "basic256sha256", "aes128_sha256_rsaoaep", "aes256_sha256_rsapss"
+]  # fmt: skip
+SecurityMode = Literal["sign", "sign_and_encrypt"]
+
+FASTEST_QUEUE = 100
+"""Changes that a server keeps for us where it samples as fast as it can."""
+
+
+def _readable_file(text: str) -> str:
+    path = Path(text)
+    if not path.is_absolute():
+        raise PydanticCustomError("relative_path", "{path} is not absolute", {"path": text})
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as exc:
+        params = {"path": text, "reason": exc.strerror or str(exc)}
+        raise PydanticCustomError("missing_file", "{path}: {reason}", params) from None
+    return text
+
+
+def _secret_file(text: str) -> str:
+    if Path(_readable_file(text)).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise PydanticCustomError("open_secret", "others can read {path}", {"path": text})
+    return text
+
+
+ReadableFile = Annotated[str, AfterValidator(_readable_file)]
+SecretFile = Annotated[str, AfterValidator(_secret_file)]
 
 
 class OpcUaPoint(Point):
     """One variable node; its type is the server's."""
 
-    node_id: Annotated[str, address_text(check_opcua_node_id)]
+    node_id: Annotated[str, address_text(parse_opcua_node_id)]
+
+
+class OpcUaGroup(PollGroup):
+    """Points that are read together, or that the server tells the changes of.
+
+    Of a subscribed group every change is kept, and is fetched each ``interval_s``.
+    """
+
+    mode: Mode | None = None
+    """The device's, unless given."""
+    publishing_interval_s: Annotated[Seconds, Field(ge=0.01)] | None = None
+    """How often the server sends changes; ``interval_s`` unless given."""
+    sampling_interval_s: Annotated[float, Field(ge=0, le=86400)] | None = None
+    """How often the server looks for changes, 0 as often as it can; as it sends unless given."""
+    queue_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Changes of a point that the server keeps until it sends them."""
+    server_deadband: bool = False
+    """Let the server withhold changes that are within a point's ``deadband``."""
+
+    @property
+    def publishing_s(self) -> float:
+        return self.publishing_interval_s or self.interval_s
+
+    @property
+    def sampling_s(self) -> float:
+        given = self.sampling_interval_s
+        return self.publishing_s if given is None else given
+
+    @property
+    def changes_kept(self) -> int:
+        """What is asked of the server: twice what can change between two notifications."""
+        if self.queue_size is not None:
+            return self.queue_size
+        return FASTEST_QUEUE if self.sampling_s == 0 else 2 * self._changes
+
+    @property
+    def _changes(self) -> int:
+        return math.ceil(round(self.publishing_s / self.sampling_s, 6)) if self.sampling_s else 1
+
+    @model_validator(mode="after")
+    def _loses_no_change(self) -> Self:
+        if self.publishing_s > self.interval_s:
+            raise _clash("too_slow_publishing", publishing_s=self.publishing_s, le=self.interval_s)
+        if self.queue_size is not None and self.queue_size < self._changes:
+            raise _clash("short_queue", queue_size=self.queue_size, ge=self._changes)
+        return self
 
 
 class OpcUaDevice(Device):
     """An OPC UA server."""
 
     endpoint: Annotated[str, Field(pattern=r"^opc\.tcp://[^\s/@]+(/\S*)?$")]
+    mode: Mode = "poll"
+    security_policy: SecurityPolicy = "none"
+    security_mode: SecurityMode | None = None
+    """``sign_and_encrypt`` unless given, where there is a security policy."""
+    certificate: ReadableFile | None = None
+    """Ours, PEM or DER; without it one is made once and kept below DAQ_HOME."""
+    private_key: SecretFile | None = None
+    server_fingerprint: Annotated[str, Field(pattern=r"^[0-9A-Fa-f:]+$")] | None = None
+    """SHA-256 of the server's certificate; no other server is accepted."""
+    user: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    password_file: SecretFile | None = None
+    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    allow_plain_password: bool = False
+    """Send the password unencrypted where the server asks for that."""
+    user_certificate: ReadableFile | None = None
+    user_private_key: SecretFile | None = None
+    groups: Annotated[tuple[OpcUaGroup, ...], Field(min_length=1, strict=False)] = (OpcUaGroup(),)
     points: Annotated[tuple[OpcUaPoint, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")
@@ -35,6 +140,66 @@ class OpcUaDevice(Device):
             )
         return self
 
+    @model_validator(mode="after")
+    def _security_is_consistent(self) -> Self:
+        secured = 'security_policy = "basic256sha256"'
+        if self.security_policy == "none":
+            self._reject(secured, "security_mode", "certificate", "private_key")
+            self._reject(secured, "server_fingerprint")
+        self._need_both("certificate", "private_key")
+        fingerprint = self.server_fingerprint
+        if fingerprint is not None and len(fingerprint.replace(":", "")) != 64:
+            raise _clash("bad_fingerprint", value=fingerprint)
+        return self
+
+    @model_validator(mode="after")
+    def _login_is_consistent(self) -> Self:
+        if self.user is None:
+            self._reject("user", "password_file", "password_env", "allow_plain_password")
+        elif self.user_certificate is not None:
+            raise _clash("keys_exclude", key="user", other="user_certificate")
+        elif (self.password_file is None) is (self.password_env is None):
+            code = "keys_exclude" if self.password_file else "key_needs"
+            raise _clash(
+                code,
+                key="password_file" if self.password_file else "user",
+                other="password_env",
+                needed="password_file | password_env",
+            )
+        self._need_both("user_certificate", "user_private_key")
+        return self
+
+    @model_validator(mode="after")
+    def _subscribing_keys_have_a_subscription(self) -> Self:
+        keys = ("publishing_interval_s", "sampling_interval_s", "queue_size", "server_deadband")
+        for group in self.groups:
+            if self.mode_of(group) == "poll":
+                for key in keys:
+                    if key in group.model_fields_set:
+                        raise _clash(
+                            "key_needs", key=f"groups.{group.id}.{key}", needed='mode = "subscribe"'
+                        )
+        return self
+
+    def _reject(self, needed: str, *keys: str) -> None:
+        for key in keys:
+            if key in self.model_fields_set:
+                raise _clash("key_needs", key=key, needed=needed)
+
+    def _need_both(self, first: str, second: str) -> None:
+        if (getattr(self, first) is None) is not (getattr(self, second) is None):
+            given, missing = (second, first) if getattr(self, first) is None else (first, second)
+            raise _clash("key_needs", key=given, needed=missing)
+
+    def mode_of(self, group: OpcUaGroup) -> Mode:
+        return group.mode or self.mode
+
+    @property
+    def pinned_fingerprint(self) -> str | None:
+        """64 hexadecimal digits in capitals, or ``None``."""
+        given = self.server_fingerprint
+        return None if given is None else given.replace(":", "").upper()
+
     @property
     def host(self) -> str:
         return urlsplit(self.endpoint).hostname or ""
@@ -42,6 +207,10 @@ class OpcUaDevice(Device):
     @property
     def port(self) -> int:
         return urlsplit(self.endpoint).port or 4840
+
+
+def _clash(code: str, **params: object) -> PydanticCustomError:
+    return PydanticCustomError(code, code, params)
 
 
 class OpcUaCollector(Collector):

@@ -9,7 +9,7 @@ from collectors.runtime.planner import Block, Field
 DEFAULT_NODES = 500
 """Nodes in one Read where the server names no limit."""
 MAX_NODES = 1000
-"""Decoding this many takes about 10 ms, in which the other devices of the process wait."""
+"""Decoding this many takes a millisecond or two, in which the other devices wait."""
 
 
 def points_of(device: OpcUaDevice) -> dict[str, list[OpcUaPoint]]:

@@ -1,11 +1,23 @@
-"""Turn OPC UA data values into samples. Pure."""
+"""Turn what an OPC UA server says about a variable into samples. Pure."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from collectors.contract.columns import Columns, Runs
 from collectors.contract.points import Quality, Sample, Value
-from collectors.runtime.values import fault, reading
+
+Reading = tuple[Value | None, int, int]
+"""Value, StatusCode and time: ns since the Unix epoch, UTC, or 0 if the server gives none.
+
+The value is ``None`` unless it is one number, boolean or text. The time is the source's, or else
+the server's: then the value was true, though it may have become so earlier.
+"""
+
+BAD_NODE_ID_UNKNOWN: Final = 0x8034_0000
+OVERFLOW: Final = 0x0480
+"""InfoType DataValue with Overflow: the server's queue has dropped a change (10000-4, 7.39)."""
 
 _SEVERITY: Final = 0xC000_0000
 _UNCERTAIN: Final = 0x4000_0000
@@ -14,53 +26,122 @@ _UNCERTAIN: Final = 0x4000_0000
 # Wrong in the configuration, OPC 10000-6, Annex A.2: BadUserAccessDenied, BadNodeIdInvalid,
 # BadNodeIdUnknown, BadAttributeIdInvalid, BadIndexRangeInvalid, BadNotReadable.
 _CONFIG_CODES: Final = frozenset(
-    {0x801F_0000, 0x8033_0000, 0x8034_0000, 0x8035_0000, 0x8036_0000, 0x803A_0000}
+    {0x801F_0000, 0x8033_0000, BAD_NODE_ID_UNKNOWN, 0x8035_0000, 0x8036_0000, 0x803A_0000}
 )
 _BAD_OUT_OF_RANGE: Final = 0x803C_0000
 
 # VariantType, OPC 10000-6, 5.1.2: Boolean, SByte to UInt64, Float and Double, String.
 _SCALARS: Final = range(1, 13)
 
+_TICKS_1970: Final = 116_444_736_000_000_000
+_TICKS_1971: Final = 116_760_096_000_000_000
+_TICKS_9000: Final = 2_334_898_656_000_000_000
+"""100 ns since 1601. Servers write "no time" as a time before the first or after the last."""
+
+_GOOD: Final = int(Quality.GOOD)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 Scale = Callable[[int | float], int | float] | None
 
 
-def sample_of(point: str, data: Any, scale: Scale, read_ns: int, received_ns: int) -> Sample:
-    """Return the sample for a ``DataValue``.
+def columns(
+    points: tuple[str, ...],
+    readings: Sequence[Reading],
+    scales: Sequence[Scale],
+    read_ns: int,
+    received_ns: int,
+) -> Columns:
+    """Return readings that came in one answer as columns.
 
     Args:
-        read_ns: Stands in for a source timestamp that the server does not give.
+        read_ns: Stands in for the time where the server gives none.
     """
-    # An absent status is a good one (OPC 10000-6, 5.2.2.17).
-    status = 0 if data.StatusCode is None else int(data.StatusCode.value)
-    source_ns = _source_ns(data.SourceTimestamp, read_ns)
-    severity = status & _SEVERITY
-    if severity not in (0, _UNCERTAIN):
-        return fault(point, _bad_quality(status), status, source_ns, received_ns)
-    value = _value_of(data.Value)
-    if scale is not None and isinstance(value, int | float) and not isinstance(value, bool):
-        value = scale(value)
-    sample = reading(point, value, source_ns, received_ns)
-    if sample.quality.is_bad or status == 0:
-        return sample
-    return Sample(
-        point=point,
-        value=sample.value,
-        quality=Quality.UNCERTAIN if severity else Quality.GOOD,
-        code=status,
+    values: list[Value | None] = []
+    qualities = bytearray()
+    source_ns: list[int] = []
+    for (value, status, at_ns), scale in zip(readings, scales, strict=True):
+        # Most are good and as they are; x - x is 0 unless x is infinite or no number.
+        if status == 0 and scale is None and type(value) is float and value - value == 0:
+            values.append(value)
+            qualities.append(_GOOD)
+        else:
+            usable, quality = _judged(value, status, scale)
+            values.append(usable)
+            qualities.append(quality)
+        source_ns.append(at_ns or read_ns)
+    codes = [status for _, status, _ in readings]
+    return Columns(
+        points=points,
+        values=values,
+        qualities=bytes(qualities),
+        codes=codes if any(codes) else (),
         source_ns=source_ns,
-        received_ns=received_ns,
+        received_ns=Runs([(received_ns, len(points))]),
     )
 
 
-def _bad_quality(status: int) -> Quality:
+def joined(parts: Sequence[Columns], points: tuple[str, ...] | None = None) -> Columns:
+    """Return columns one after the other.
+
+    Args:
+        points: The names of all, where the same object can be given each time.
+    """
+    return Columns(
+        points=points or tuple([point for part in parts for point in part.points]),
+        values=[value for part in parts for value in part.values],
+        qualities=b"".join(part.qualities for part in parts),
+        codes=[code for part in parts for code in part.codes or [0] * len(part)],
+        source_ns=[at_ns for part in parts for at_ns in part.source_ns],
+        received_ns=[at_ns for part in parts for at_ns in part.received_ns],
+    )
+
+
+def sample_of(point: str, of: Reading, scale: Scale, read_ns: int, received_ns: int) -> Sample:
+    """Return one reading as a sample; see :func:`columns`."""
+    return columns((point,), [of], [scale], read_ns, received_ns).samples()[0]
+
+
+def _judged(value: Value | None, status: int, scale: Scale) -> tuple[Value | None, Quality]:
+    severity = status & _SEVERITY
+    if severity not in (0, _UNCERTAIN):
+        return None, bad_quality(status)
+    if scale is not None and isinstance(value, int | float) and not isinstance(value, bool):
+        value = scale(value)
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None, Quality.BAD_RANGE
+    return value, Quality.UNCERTAIN if severity else Quality.GOOD
+
+
+def bad_quality(status: int) -> Quality:
+    """Return what a bad StatusCode means for the point."""
     # The low half carries flags of the moment, not the reason.
     reason = status & 0xFFFF_0000
     if reason in _CONFIG_CODES:
         return Quality.BAD_CONFIG
     return Quality.BAD_RANGE if reason == _BAD_OUT_OF_RANGE else Quality.BAD_DEVICE
+
+
+def is_bad_status(status: int) -> bool:
+    """Tell whether a StatusCode is neither good nor uncertain."""
+    return status & _SEVERITY not in (0, _UNCERTAIN)
+
+
+def reading_of(data: Any) -> Reading:
+    """Return the reading of asyncua's ``DataValue``."""
+    # An absent status is a good one (OPC 10000-6, 5.2.2.17).
+    status = 0 if data.StatusCode is None else int(data.StatusCode.value)
+    source, server = _ticks(data.SourceTimestamp), _ticks(data.ServerTimestamp)
+    return _value_of(data.Value), status, time_ns(source, server)
+
+
+def time_ns(source_ticks: int, server_ticks: int) -> int:
+    """Return the first time that is one, in whole µs, as ns since the Unix epoch, or 0."""
+    if _TICKS_1971 <= source_ticks < _TICKS_9000:
+        return (source_ticks - _TICKS_1970) // 10 * 1000
+    if _TICKS_1971 <= server_ticks < _TICKS_9000:
+        return (server_ticks - _TICKS_1970) // 10 * 1000
+    return 0
 
 
 def _value_of(variant: Any) -> Value | None:
@@ -69,15 +150,22 @@ def _value_of(variant: Any) -> Value | None:
         return None
     value = variant.Value
     # The library's own subclasses of str and int must not reach the spool.
-    for plain in (bool, int, float, str):
+    for plain in (bool, int, float):
         if isinstance(value, plain):
             return plain(value)
-    return None
+    return _text_of(value) if isinstance(value, str) else None
 
 
-def _source_ns(at: datetime | None, otherwise_ns: int) -> int:
-    # 1601 is how OPC UA writes "no time".
-    if at is None or not 1970 < at.year < 9000:
-        return otherwise_ns
+def _text_of(text: str) -> str | None:
+    # asyncua lets bytes through that are no UTF-8, as lone surrogates.
+    try:
+        return text.encode().decode()
+    except UnicodeEncodeError:
+        return None
+
+
+def _ticks(at: datetime | None) -> int:
+    if at is None:
+        return 0
     aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND * 1000
+    return (aware - _EPOCH) // _MICROSECOND * 10 + _TICKS_1970

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -16,7 +17,8 @@ from asyncua import Server, ua
 from collectors.contract.config import parse_collector
 from collectors.contract.config_opcua import OpcUaCollector
 from collectors.contract.points import Quality, Sample
-from collectors.opcua.driver import OpcUaDriver, _with_port
+from collectors.opcua.driver import OpcUaDriver
+from collectors.opcua.session import url_of
 from collectors.runtime.driver import ConnectionLost, Traffic
 
 _T = TypeVar("_T")
@@ -115,7 +117,8 @@ class Client:
     lost: list[ConnectionLost]
 
     async def read(self) -> dict[str, Sample]:
-        return {sample.point[4:]: sample for sample in await self.driver.read("default")}
+        columns = await self.driver.read("default")
+        return {sample.point[4:]: sample for sample in columns.samples()}
 
 
 def client_of(port: int, names: list[str], timeout_s: float = 3.0) -> Client:
@@ -125,7 +128,9 @@ def client_of(port: int, names: list[str], timeout_s: float = 3.0) -> Client:
     config = parse_collector({"name": "c", "protocol": "opcua", "devices": [device]}, file="c.toml")
     assert isinstance(config, OpcUaCollector)
     traffic, lost = Traffic(), list[ConnectionLost]()
-    return Client(OpcUaDriver(config.devices[0], traffic, lost.append), traffic, lost)
+    return Client(
+        OpcUaDriver(config.devices[0], traffic, lost.append, Path("unused")), traffic, lost
+    )
 
 
 @asynccontextmanager
@@ -287,4 +292,4 @@ def test_a_refused_connection_says_so(site: Site) -> None:
     ],
 )
 def test_an_endpoint_without_a_port_means_4840(endpoint: str, url: str) -> None:
-    assert _with_port(endpoint) == url
+    assert url_of(endpoint) == url

@@ -7,7 +7,7 @@ import pytest
 from asyncua import ua
 
 from collectors.contract.points import Quality, Sample
-from collectors.opcua.values import sample_of
+from collectors.opcua.values import reading_of, sample_of
 from collectors.runtime.values import scaler
 
 READ_NS, RECEIVED_NS = 1_700_000_000_000_000_000, 1_700_000_000_500_000_000
@@ -16,7 +16,8 @@ READ_NS, RECEIVED_NS = 1_700_000_000_000_000_000, 1_700_000_000_500_000_000
 def sample(value: Any = None, scale: float = 1.0, offset: float = 0.0, **settings: Any) -> Sample:
     variant = value if isinstance(value, ua.Variant) else ua.Variant(value)
     data = ua.DataValue(variant, **settings)
-    return sample_of("plc/p", data, scaler(scale, offset), READ_NS, RECEIVED_NS)
+    reading = reading_of(data)
+    return sample_of("plc/p", reading, scaler(scale, offset), READ_NS, RECEIVED_NS)
 
 
 @pytest.mark.parametrize(
