@@ -1,19 +1,21 @@
-"""``python -m simulators FILE``: serve one simulator file until SIGTERM or SIGINT."""
+"""``python -m simulators``: serve a file until SIGTERM or SIGINT, or command one that runs."""
 
-import argparse
 import asyncio
-import importlib
+import json
 import logging
 import os
 import signal
 import sys
-from contextlib import AbstractAsyncContextManager
+from contextlib import suppress
 from pathlib import Path
 
+from simulators.cli import COMMANDS, Options, language_of, parse_options
 from simulators.config import AnySimulator
+from simulators.control_cli import control_file_of, run_command
+from simulators.listener import CannotListen
 from simulators.log import start_json_logging
-from simulators.problems import LANGUAGES, SimulatorFileError, load_simulator, sentence
-from simulators.tcp import CannotListen
+from simulators.problems import SimulatorFileError, load_simulator, sentence
+from simulators.process import serving
 from simulators.truth import TruthLog
 
 EXIT_OK = 0
@@ -26,72 +28,74 @@ logger = logging.getLogger("simulators")
 
 def main(arguments: list[str] | None = None) -> int:
     """Return the exit code."""
-    options = _parser().parse_args(arguments)
-    language = options.lang or _language_of_environment()
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] in COMMANDS:
+        return run_command(words, language_of(words, os.environ))
+    options = parse_options(words, language_of(words, os.environ))
     try:
         config = load_simulator(options.file)
+        truth = TruthLog(options.truth, max_bytes=options.truth_max_bytes)
     except SimulatorFileError as exc:
-        return _fail(exc.lines(language), EXIT_CONFIG)
-    if options.port is not None:
-        config = config.model_copy(update={"port": options.port})
-    try:
-        truth = TruthLog(options.truth)
+        return _fail(exc.lines(options.language), EXIT_CONFIG)
     except OSError as exc:
         unwritable = {"path": options.truth, "reason": exc.strerror}
-        return _fail([sentence("truth_unwritable", unwritable, language)], EXIT_FAILED)
+        return _fail([sentence("truth_unwritable", unwritable, options.language)], EXIT_FAILED)
     start_json_logging(options.file.stem)
     try:
         with truth:
-            asyncio.run(_serve(config, truth))
+            asyncio.run(_serve(_with(config, options), truth, _control_file(config, options)))
     except CannotListen as exc:
         code = "port_in_use" if exc.in_use else "cannot_listen"
-        params = {"host": config.host, "port": config.port, "reason": exc.reason}
-        return _fail([sentence(code, params, language)], EXIT_FAILED)
+        params = {"host": exc.host, "port": exc.port, "reason": exc.reason}
+        return _fail([sentence(code, params, options.language)], EXIT_FAILED)
     return EXIT_OK
 
 
-async def _serve(config: AnySimulator, truth: TruthLog) -> None:
+def _with(config: AnySimulator, options: Options) -> AnySimulator:
+    """Return ``config`` with the ports of the command line in it."""
+    changed: dict[str, object] = {}
+    if options.control_port is not None:
+        changed["control_port"] = options.control_port
+    if options.port is not None:
+        first, *others = config.devices
+        changed["devices"] = (first.model_copy(update={"port": options.port}), *others)
+    return config.model_copy(update=changed)
+
+
+def _control_file(config: AnySimulator, options: Options) -> Path | None:
+    """Return where the file's own choice of a control port is told; None if it is not needed."""
+    if options.control_port is not None or config.control_port is None:
+        return None
+    return control_file_of(options.file)
+
+
+async def _serve(config: AnySimulator, truth: TruthLog, control_file: Path | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with _server(config, truth) as port:
-        facts = {"protocol": config.protocol, "host": config.host, "port": port}
+    async with serving(config, truth) as running:
+        facts = {"protocol": config.protocol} | running.facts()
+        if control_file is not None:
+            _tell(control_file, facts)
         logger.info("listening", extra=facts)
         await stop.wait()
     truth.flush()
+    if control_file is not None:
+        with suppress(OSError):
+            control_file.unlink()
 
 
-def _server(config: AnySimulator, truth: TruthLog) -> AbstractAsyncContextManager[int]:
-    # Imported on demand: asyncua alone takes a second and 25 MB.
-    module = importlib.import_module(f"simulators.{config.protocol}")
-    server: AbstractAsyncContextManager[int] = module.serving(config, truth)
-    return server
+def _tell(path: Path, facts: dict[str, object]) -> None:
+    try:
+        path.write_text(json.dumps({"control_port": facts["control_port"]}) + "\n")
+    except OSError as exc:
+        logger.warning("cannot tell the control port", extra={"reason": exc.strerror})
 
 
 def _fail(lines: list[str], code: int) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m simulators", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="simulator file (TOML)")
-    parser.add_argument("--truth", type=Path, metavar="PATH", help="append what is served to PATH")
-    parser.add_argument("--port", type=_port, help="listen here instead; 0: any free port")
-    parser.add_argument("--lang", choices=LANGUAGES, help="language of error messages")
-    return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port; use 0 to 65535")
-    return int(text)
-
-
-def _language_of_environment() -> str:
-    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG", "")
-    return "zh-CN" if locale.startswith("zh") else "en"
 
 
 if __name__ == "__main__":

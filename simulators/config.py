@@ -1,147 +1,29 @@
-"""What a simulator serves: one TOML file a process, one protocol a file."""
+"""What a simulator serves: one TOML file a process, one protocol a file, one or many devices."""
 
-import hashlib
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from simulators.addresses import (
-    MC_DEVICES,
-    AddressError,
-    Place,
-    check_node_id,
-    parse_mc_address,
-    parse_modbus_address,
+from simulators.addresses import MC_DEVICES
+from simulators.faults import SUPPORTED, FaultOrder, ScenarioStep
+from simulators.signals import (
+    McSignal,
+    ModbusSignal,
+    Name,
+    OpcUaSignal,
+    Strict,
+    reject_duplicate_names,
+    reject_overlaps,
 )
-from simulators.encoding import ByteOrder, Encoding, SignalType, problem_with
-from simulators.waveforms import Constant, Wave, Writable, texts_of
 
+_HIGHEST_CODE = {"modbus_tcp": 0xFF, "mitsubishi_mc": 0xFFFF, "opcua": 0xFFFFFFFF}
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f/]{1,64}$")]
 
 
-def _address(parse: Callable[[str], object]) -> AfterValidator:
-    def validate(text: str) -> str:
-        try:
-            parse(text)
-        except AddressError as exc:
-            params = {"value": text, **exc.params}
-            raise PydanticCustomError(f"address_{exc.reason}", "bad address", params) from None
-        return text
-
-    return AfterValidator(validate)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Signal(_Strict):
-    """One value that changes with time as its wave says."""
-
-    name: Name
-    type: SignalType
-    wave: Wave
-
-    @model_validator(mode="after")
-    def _wave_fits_type(self) -> Self:
-        length: int | None = getattr(self, "length", None)
-        contents: tuple[Any, ...] | None = texts_of(self.wave)
-        if contents is None and isinstance(self.wave, Constant | Writable):
-            contents = (self.wave.value,)
-        if contents is None and self.type == "string":
-            raise PydanticCustomError("wave_kind", "wave", {"type": self.type})
-        for content in contents or ():
-            problem = problem_with(content, self.type, length)
-            if problem is not None:
-                params = {"type": self.type, "value": repr(content), "length": length or 0}
-                raise PydanticCustomError(f"wave_{problem}", "wave", params)
-        return self
-
-
-class RegisterSignal(Signal):
-    """A signal in the words and bits of a device."""
-
-    address: str
-    length: Annotated[int, Field(ge=1, le=480)] = 1
-    """Words of a string, two bytes each."""
-
-    @property
-    def place(self) -> Place:
-        raise NotImplementedError
-
-    @property
-    def is_in_bit_area(self) -> bool:
-        raise NotImplementedError
-
-    @property
-    def encoding(self) -> Encoding | None:
-        """How the words are laid out; ``None`` for a single bit."""
-        raise NotImplementedError
-
-    @model_validator(mode="after")
-    def _type_fits_place(self) -> Self:
-        single_bit = self.is_in_bit_area or self.place.bit is not None
-        if single_bit is not (self.type == "bool"):
-            params = {"address": self.address, "type": self.type}
-            raise PydanticCustomError("type_mismatch", "type", params)
-        return self
-
-
-class ModbusSignal(RegisterSignal):
-    address: Annotated[str, _address(parse_modbus_address)]
-    order: ByteOrder = "ABCD"
-
-    @property
-    def place(self) -> Place:
-        return parse_modbus_address(self.address)
-
-    @property
-    def is_in_bit_area(self) -> bool:
-        return self.place.area in ("coil", "discrete")
-
-    @property
-    def encoding(self) -> Encoding | None:
-        if self.type == "bool":
-            return None
-        return Encoding(type=self.type, length=self.length, order=self.order)
-
-
-class McSignal(RegisterSignal):
-    address: Annotated[str, _address(parse_mc_address)]
-
-    @property
-    def place(self) -> Place:
-        return parse_mc_address(self.address)
-
-    @property
-    def is_in_bit_area(self) -> bool:
-        return MC_DEVICES[self.place.area].is_bit
-
-    @property
-    def encoding(self) -> Encoding | None:
-        """MELSEC keeps the low word first and the first character in the low byte."""
-        if self.type == "bool":
-            return None
-        order: ByteOrder = "BADC" if self.type == "string" else "CDAB"
-        return Encoding(type=self.type, length=self.length, order=order)
-
-
-class OpcUaSignal(Signal):
-    address: Annotated[str, _address(check_node_id)]
-
-
-class ModbusUnit(_Strict):
+class ModbusUnit(Strict):
     """One device, or one device behind a gateway."""
 
     unit_id: Annotated[int, Field(ge=0, le=255)] = 1
@@ -151,20 +33,43 @@ class ModbusUnit(_Strict):
 
     @model_validator(mode="after")
     def _signals_are_distinct(self) -> Self:
-        _reject_duplicate_names(self.signals)
-        _reject_overlaps(self.signals, lambda _area: 0x10000)
+        reject_duplicate_names(self.signals)
+        reject_overlaps(self.signals, lambda _area: 0x10000)
         return self
 
 
-class _Simulator(_Strict):
-    host: Host = "127.0.0.1"
+class _Device(Strict):
+    """What is reached through one port."""
+
+    id: Name = "device"
     port: Port = 0
     """0 lets the kernel choose a free one."""
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    copies: Annotated[int, Field(ge=1, le=1000)] = 1
+    """So many alike, each with a seed of its own: ID-1 on this port, ID-2 on the next, …"""
+
+    @model_validator(mode="after")
+    def _ports_exist(self) -> Self:
+        if self.port + self.copies - 1 > 65535:
+            raise PydanticCustomError("copies_ports", "ports", {"id": self.id})
+        return self
+
+    def each(self) -> "list[Self]":
+        """Return one device for each copy."""
+        if self.copies == 1:
+            return [self]
+        return [
+            self.model_copy(
+                update={
+                    "id": f"{self.id}-{n + 1}",
+                    "port": self.port and self.port + n,
+                    "copies": 1,
+                }
+            )
+            for n in range(self.copies)
+        ]
 
 
-class ModbusSimulator(_Simulator):
-    protocol: Literal["modbus_tcp"]
+class ModbusDevice(_Device):
     units: Annotated[tuple[ModbusUnit, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")
@@ -177,14 +82,13 @@ class ModbusSimulator(_Simulator):
         return self
 
 
-class OpcUaSimulator(_Simulator):
-    protocol: Literal["opcua"]
+class OpcUaDevice(_Device):
     update_s: Annotated[float, Field(ge=0.01, le=3600)] = 0.1
     signals: Annotated[tuple[OpcUaSignal, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")
     def _signals_are_distinct(self) -> Self:
-        _reject_duplicate_names(self.signals)
+        reject_duplicate_names(self.signals)
         seen: dict[str, str] = {}
         for signal in self.signals:
             other = seen.setdefault(signal.address, signal.name)
@@ -193,49 +97,114 @@ class OpcUaSimulator(_Simulator):
         return self
 
 
-class McSimulator(_Simulator):
-    protocol: Literal["mitsubishi_mc"]
+class McDevice(_Device):
     cpu_model: Annotated[str, Field(pattern=r"^[ -~]{1,16}$")] = "Q03UDVCPU"
     cpu_code: Annotated[int, Field(ge=0, le=0xFFFF)] = 0x0366
     signals: Annotated[tuple[McSignal, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")
     def _signals_are_distinct(self) -> Self:
-        _reject_duplicate_names(self.signals)
-        _reject_overlaps(self.signals, lambda area: MC_DEVICES[area].points)
+        reject_duplicate_names(self.signals)
+        reject_overlaps(self.signals, lambda area: MC_DEVICES[area].points)
         return self
 
 
+class _Simulator(Strict):
+    """What all simulator files have."""
+
+    host: Host = "127.0.0.1"
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    control_port: Port | None = None
+    """Where faults are switched, on 127.0.0.1 only; 0: any free port; ``None``: nowhere."""
+    scenario: Annotated[tuple[ScenarioStep, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _devices_and_scenario_fit(self) -> Self:
+        devices = devices_of(self)
+        reject_twins(devices)
+        for number, step in enumerate(self.scenario):
+            problem = problem_with_order(step, getattr(self, "protocol", ""), devices)
+            if problem is not None:
+                where = {"where": f"scenario[{number}].{problem.key}"}
+                raise PydanticCustomError(problem.code, "scenario", where | problem.params)
+        return self
+
+
+class ModbusSimulator(_Simulator):
+    protocol: Literal["modbus_tcp"]
+    devices: Annotated[tuple[ModbusDevice, ...], Field(min_length=1, strict=False)]
+
+
+class OpcUaSimulator(_Simulator):
+    protocol: Literal["opcua"]
+    devices: Annotated[tuple[OpcUaDevice, ...], Field(min_length=1, strict=False)]
+
+
+class McSimulator(_Simulator):
+    protocol: Literal["mitsubishi_mc"]
+    devices: Annotated[tuple[McDevice, ...], Field(min_length=1, strict=False)]
+
+
 AnySimulator = ModbusSimulator | OpcUaSimulator | McSimulator
+AnyDevice = ModbusDevice | OpcUaDevice | McDevice
 ADAPTER: TypeAdapter[AnySimulator] = TypeAdapter(
     Annotated[AnySimulator, Field(discriminator="protocol")]
 )
 
 
-def seed_of(simulator_seed: int, unit_id: int | None, name: str) -> int:
-    """Return a seed of its own for one signal, so that two signals never move alike."""
-    text = f"{simulator_seed}/{unit_id}/{name}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
+def devices_of(config: _Simulator) -> list[AnyDevice]:
+    """Return every device of the file, each copy by itself."""
+    devices: Sequence[AnyDevice] = getattr(config, "devices", ())
+    return [copy for device in devices for copy in device.each()]
 
 
-def _reject_duplicate_names(signals: Sequence[Signal]) -> None:
-    seen: set[str] = set()
-    for signal in signals:
-        if signal.name in seen:
-            raise PydanticCustomError("duplicate_name", "name", {"name": signal.name})
-        seen.add(signal.name)
+class OrderProblem(NamedTuple):
+    """What is wrong with an order: a key of it, and a sentence with its parameters."""
+
+    key: str
+    code: str
+    params: dict[str, Any]
 
 
-def _reject_overlaps(signals: Sequence[RegisterSignal], size_of: Callable[[str], int]) -> None:
-    taken: dict[tuple[str, int, int], str] = {}
-    for signal in signals:
-        place, words = signal.place, 1 if signal.encoding is None else signal.encoding.words
-        if place.start + words > size_of(place.area):
-            params = {"name": signal.name, "address": signal.address, "words": words}
-            raise PydanticCustomError("past_end", "end", params)
-        bits = range(16) if signal.encoding is not None else (place.bit or 0,)
-        for word in range(place.start, place.start + words):
-            for bit in bits:
-                other = taken.setdefault((place.area, word, bit), signal.name)
-                if other != signal.name:
-                    raise PydanticCustomError("overlap", "overlap", {"a": other, "b": signal.name})
+def problem_with_order(
+    order: FaultOrder, protocol: str, devices: Sequence[AnyDevice]
+) -> OrderProblem | None:
+    """Say why ``order`` cannot be carried out; None if it can."""
+    if order.fault not in SUPPORTED[protocol]:
+        known = ", ".join(sorted(SUPPORTED[protocol]))
+        params = {"fault": order.fault, "protocol": protocol, "known": known}
+        return OrderProblem("fault", "fault_protocol", params)
+    highest = _HIGHEST_CODE[protocol]
+    if order.code is not None and order.code > highest:
+        code = {"code": order.code, "protocol": protocol, "le": highest}
+        return OrderProblem("code", "fault_code", code)
+    aimed = [device for device in devices if order.device in ("*", device.id)]
+    if not aimed:
+        known = ", ".join(device.id for device in devices[:10])
+        device = {"device": order.device, "known": known}
+        return OrderProblem("device", "no_such_device", device)
+    if order.unit is not None and not any(
+        isinstance(device, ModbusDevice) and order.unit in {u.unit_id for u in device.units}
+        for device in aimed
+    ):
+        unit = {"device": order.device, "unit": order.unit}
+        return OrderProblem("unit", "no_such_unit", unit)
+    return None
+
+
+def reject_twins(devices: Sequence[AnyDevice]) -> None:
+    """Refuse two devices with one id or one port.
+
+    Raises:
+        PydanticCustomError: names both.
+    """
+    ids: set[str] = set()
+    ports: dict[int, str] = {}
+    for device in devices:
+        if device.id in ids:
+            raise PydanticCustomError("duplicate_device", "id", {"id": device.id})
+        ids.add(device.id)
+        other = ports.setdefault(device.port, device.id)
+        if device.port and other != device.id:
+            params = {"a": other, "b": device.id, "port": device.port}
+            raise PydanticCustomError("duplicate_port", "port", params)

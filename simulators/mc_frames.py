@@ -2,7 +2,7 @@
 
 import enum
 import struct
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from simulators.addresses import MC_DEVICE_NAMES
 
@@ -96,13 +96,32 @@ class Request:
         """Return the frame of a normal end."""
         return self._frame_of(0, data)
 
-    def refusal(self, code: EndCode) -> bytes:
+    def refusal(self, code: int) -> bytes:
         """Return the frame of an abnormal end: who answers, and what was asked."""
         return self._frame_of(code, self._frame[2:7] + self._frame[11:15])
 
     def _frame_of(self, end_code: int, data: bytes) -> bytes:
         rest = struct.pack("<H", end_code) + data
         return _RESPONSE + self._frame[2:7] + struct.pack("<H", len(rest)) + rest
+
+
+def spoil(data: bytes, kinds: Set[str]) -> bytes:
+    """Return a response of a station that was not asked, or with less than was asked for."""
+    response = bytearray(data)
+    if "wrong_unit" in kinds:
+        response[6] = (response[6] + 1) & 0xFF
+    content_bytes = len(response) - _HEADER_BYTES - 2
+    if "short" in kinds:
+        del response[len(response) - content_bytes // 2 :]
+        _set_length(response, len(response) - _HEADER_BYTES)
+    elif "bad_length" in kinds:
+        # The rest of it stays in the stream, before the next answer.
+        _set_length(response, 2 + content_bytes // 2)
+    return bytes(response)
+
+
+def _set_length(response: bytearray, length: int) -> None:
+    response[_HEADER_BYTES - 2 : _HEADER_BYTES] = struct.pack("<H", length)
 
 
 def take_frame(received: bytearray) -> bytes | None:

@@ -5,11 +5,12 @@ the raw content and with the value of every signal that lies inside the range, e
 """
 
 import bisect
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from simulators.config import RegisterSignal, seed_of
-from simulators.encoding import Encoding, fit
+from simulators.encoding import Encoding, SignalType, fit, problem_with
+from simulators.signals import RegisterSignal, seed_of
 from simulators.waveforms import AnyWave, Value, Writable
 
 Values = dict[str, Value]
@@ -27,6 +28,31 @@ class NotWritable(Exception):
     """Part of the range is not held by a writable signal."""
 
 
+class NoSuchSignal(Exception):
+    """The device has no signal of this name."""
+
+
+class CannotHold(Exception):
+    """A signal cannot hold this value; ``reason`` is one of ``encoding.problem_with``."""
+
+    def __init__(self, signal_type: SignalType, length: int, reason: str) -> None:
+        super().__init__(reason)
+        self.signal_type = signal_type
+        self.length = length
+        self.reason = reason
+
+
+def check_content(value: Value, signal_type: SignalType, length: int) -> None:
+    """Accept a ``value`` that a signal of ``signal_type`` can hold.
+
+    Raises:
+        CannotHold: it cannot.
+    """
+    reason = problem_with(value, signal_type, length)
+    if reason is not None:
+        raise CannotHold(signal_type, length, reason)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Flag:
     """A signal of one bit; ``held`` is what was written, ``None`` if its wave drives it."""
@@ -36,14 +62,22 @@ class _Flag:
     bit: int
     wave: AnyWave
     seed: int
-    held: bool | None
+    held: bool | None = None
 
     @property
     def end(self) -> int:
         return self.start + 1
 
+    @property
+    def writable(self) -> bool:
+        return isinstance(self.wave, Writable)
+
     def at(self, t_s: float) -> bool:
         return bool(fit(self.wave.at(t_s, self.seed), "bool")) if self.held is None else self.held
+
+    def hold(self, value: Value) -> None:
+        check_content(value, "bool", 1)
+        self.held = bool(value)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,38 +90,39 @@ class _Register:
     encoding: Encoding
     wave: AnyWave
     seed: int
-    held: tuple[int, ...] | None
+    held: tuple[int, ...] | None = None
 
     @property
     def end(self) -> int:
         return self.start + self.encoding.words
+
+    @property
+    def writable(self) -> bool:
+        return isinstance(self.wave, Writable)
 
     def at(self, t_s: float) -> tuple[int, ...]:
         if self.held is not None:
             return self.held
         return self.encoding.encode(self.wave.at(t_s, self.seed))
 
+    def hold(self, value: Value) -> None:
+        check_content(value, self.encoding.type, self.encoding.length)
+        self.held = self.encoding.encode(value)
+
 
 def _cell(signal: RegisterSignal, seed: int) -> _Flag | _Register:
-    place, wave = signal.place, signal.wave
-    value = wave.value if isinstance(wave, Writable) else None
+    place = signal.place
     if signal.encoding is None:
         return _Flag(
-            name=signal.name,
-            start=place.start,
-            bit=place.bit or 0,
-            wave=wave,
-            seed=seed,
-            held=None if value is None else bool(value),
+            name=signal.name, start=place.start, bit=place.bit or 0, wave=signal.wave, seed=seed
         )
     return _Register(
         name=signal.name,
         start=place.start,
         bit=0,
         encoding=signal.encoding,
-        wave=wave,
+        wave=signal.wave,
         seed=seed,
-        held=None if value is None else signal.encoding.encode(value),
     )
 
 
@@ -100,14 +135,15 @@ class Area:
         *,
         extent: range | None = None,
         gaps_readable: bool = True,
-        seed: tuple[int, int | None] = (0, None),
+        seed: tuple[int, str, int | None] = (0, "", None),
     ) -> None:
         """Place ``signals``; ``extent`` is what exists, by default from the first to the last.
 
-        ``seed`` is that of the simulator and the unit.
+        ``seed`` is that of the simulator, the device and the unit.
         """
         cells = [_cell(signal, seed_of(*seed, signal.name)) for signal in signals]
         self._cells = sorted(cells, key=lambda cell: (cell.start, cell.bit))
+        self._by_name = {cell.name: cell for cell in cells}
         self._starts = [cell.start for cell in self._cells]
         self._longest = max((cell.end - cell.start for cell in cells), default=1)
         if extent is None:
@@ -117,6 +153,24 @@ class Area:
         self._existing = (
             None if gaps_readable else {n for c in cells for n in range(c.start, c.end)}
         )
+
+    def has(self, name: str) -> bool:
+        return name in self._by_name
+
+    def hold(self, name: str, value: Value | None) -> None:
+        """Let the signal ``name`` hold ``value``; ``None``: follow its wave again.
+
+        Raises:
+            NoSuchSignal: it is not in this area.
+            CannotHold: not a value of its type.
+        """
+        cell = self._by_name.get(name)
+        if cell is None:
+            raise NoSuchSignal
+        if value is None:
+            cell.held = None
+        else:
+            cell.hold(value)
 
     def check(self, start: int, count: int) -> None:
         """Accept a range that can be read.
@@ -152,7 +206,7 @@ class Area:
         self.check(start, count)
         cells = list(self._overlapping(start, count))
         covered = {n for cell in cells for n in range(cell.start, cell.end)}
-        if any(c.held is None for c in cells) or not covered.issuperset(
+        if not all(c.writable for c in cells) or not covered.issuperset(
             range(start, start + count)
         ):
             raise NotWritable
@@ -162,8 +216,12 @@ class Area:
 class WordArea(Area):
     """16-bit words."""
 
-    def read(self, start: int, count: int, t_s: float) -> tuple[list[int], Values]:
+    def read(
+        self, start: int, count: int, t_s: float, *, nan: bool = False
+    ) -> tuple[list[int], Values]:
         """Return ``count`` words as they are at ``t_s``, and the signals inside them.
+
+        With ``nan`` every float is no number.
 
         Raises:
             NoSuchAddress: part of the range does not exist.
@@ -177,6 +235,8 @@ class WordArea(Area):
                 words[cell.start - start] |= flag << cell.bit
                 continue
             content = cell.at(t_s)
+            if nan and cell.encoding.type in ("float32", "float64"):
+                content = cell.encoding.encode(math.nan)
             for address, word in enumerate(content, cell.start):
                 if 0 <= address - start < count:
                     words[address - start] = word
@@ -196,7 +256,7 @@ class WordArea(Area):
                 cell.held = bool(words[cell.start - start] >> cell.bit & 1)
                 values[cell.name] = cell.held
                 continue
-            content = list(cell.held or ())
+            content = list(cell.at(0.0))
             for offset in range(len(content)):
                 if 0 <= cell.start + offset - start < len(words):
                     content[offset] = words[cell.start + offset - start]
@@ -208,12 +268,15 @@ class WordArea(Area):
 class BitArea(Area):
     """Single bits."""
 
-    def read(self, start: int, count: int, t_s: float) -> tuple[list[bool], Values]:
+    def read(
+        self, start: int, count: int, t_s: float, *, nan: bool = False
+    ) -> tuple[list[bool], Values]:
         """Return ``count`` bits as they are at ``t_s``, and the signals among them.
 
         Raises:
             NoSuchAddress: part of the range does not exist.
         """
+        del nan
         self.check(start, count)
         bits = [False] * count
         values: Values = {}

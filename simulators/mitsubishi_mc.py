@@ -1,13 +1,13 @@
 """A MELSEC CPU that answers MC protocol 3E frames in binary code (SH-080008)."""
 
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from simulators.addresses import MC_DEVICES
-from simulators.clock import Clock
-from simulators.config import McSimulator
+from simulators.config import McDevice
+from simulators.faults import FaultBoard
+from simulators.listener import Listener
 from simulators.mc_frames import (
     EndCode,
     Refused,
@@ -15,13 +15,23 @@ from simulators.mc_frames import (
     bits_to_words,
     pack_nibbles,
     require,
+    spoil,
     take_frame,
     unpack_nibbles,
     words_to_bits,
 )
-from simulators.memory import BitArea, NoSuchAddress, NotWritable, Values, WordArea
-from simulators.tcp import listening
+from simulators.memory import (
+    BitArea,
+    NoSuchAddress,
+    NoSuchSignal,
+    NotWritable,
+    Values,
+    WordArea,
+)
+from simulators.tcp import TcpDevice
 from simulators.truth import TruthLog
+from simulators.waveforms import Value
+from simulators.wire import Record, Reply
 
 # SH-080008, "Number of device points processed per communication".
 _MAX_WORDS = 960
@@ -43,19 +53,28 @@ class _Span:
 class McCpu:
     """The device memory of one CPU and the commands that read and write it."""
 
-    def __init__(self, config: McSimulator, truth: TruthLog) -> None:
-        self._clock = Clock()
+    def __init__(
+        self,
+        config: McDevice,
+        truth: TruthLog,
+        *,
+        seed: int = 0,
+        faults: FaultBoard | None = None,
+    ) -> None:
+        self.faults = faults or FaultBoard()
+        self._id = config.id
         self._truth = truth
+        self._record: Record | None = None
         self._model = config.cpu_model.ljust(16).encode() + struct.pack("<H", config.cpu_code)
         self._bits: dict[str, BitArea] = {}
         self._words: dict[str, WordArea] = {}
         for name, device in MC_DEVICES.items():
             inside = [signal for signal in config.signals if signal.place.area == name]
-            extent, seed = range(device.points), (config.seed, None)
+            extent, seeds = range(device.points), (seed, config.id, None)
             if device.is_bit:
-                self._bits[name] = BitArea(inside, extent=extent, seed=seed)
+                self._bits[name] = BitArea(inside, extent=extent, seed=seeds)
             else:
-                self._words[name] = WordArea(inside, extent=extent, seed=seed)
+                self._words[name] = WordArea(inside, extent=extent, seed=seeds)
         self._commands: Mapping[int, tuple[Callable[[Request], bytes], Sequence[int]]] = {
             0x0401: (self._batch_read, (0, 1, 2, 3)),
             0x1401: (self._batch_write, (0, 1, 2, 3)),
@@ -68,9 +87,32 @@ class McCpu:
         """Remove one frame, see :func:`simulators.mc_frames.take_frame`."""
         return take_frame(received)
 
-    def answer(self, frame: bytes) -> bytes:
+    def answer(self, frame: bytes) -> Reply | None:
         """Return the response frame to the request ``frame``."""
+        effects = self.faults.take()
+        kinds = {effect.kind: effect for effect in effects}
+        if "silent" in kinds:
+            return None
         request = Request(frame)
+        self._record = None
+        if "exception" in kinds:
+            data = request.refusal(kinds["exception"].fault.code or EndCode.RANGE)
+        else:
+            data = self._respond(request)
+        if effects:
+            data = spoil(data, kinds.keys())
+        return Reply(data=data, effects=effects, record=self._record)
+
+    def hold(self, signal: str, value: Value | None, unit: int | None) -> None:
+        """See :meth:`simulators.tcp.FrameProtocol.hold`."""
+        del unit
+        for area in (*self._bits.values(), *self._words.values()):
+            if area.has(signal):
+                area.hold(signal, value)
+                return
+        raise NoSuchSignal
+
+    def _respond(self, request: Request) -> bytes:
         try:
             return request.response(self._execute(request))
         except Refused as exc:
@@ -118,14 +160,17 @@ class McCpu:
 
     def _read(self, spans: Sequence[_Span]) -> dict[tuple[str, int], int]:
         """Return every point of ``spans`` at one instant, and log the signals inside them."""
-        now = self._clock.now()
+        now = self.faults.now()
+        nan = self.faults.find("nan") is not None
         content: dict[tuple[str, int], int] = {}
         logged: Values = {}
         for span in spans:
-            points, values = self._area(span).read(span.start, span.points, now.t_s)
+            points, values = self._area(span).read(span.start, span.points, now.t_s, nan=nan)
             content |= {(span.device, span.start + n): point for n, point in enumerate(points)}
             logged |= values
-        self._truth.served(t_ns=now.t_ns, unit=None, values=logged)
+        self._record = lambda spoilt: self._truth.served(
+            t_ns=now.t_ns, device=self._id, unit=None, values=logged, spoilt=spoilt
+        )
         return content
 
     def _area(self, span: _Span) -> BitArea | WordArea:
@@ -145,7 +190,8 @@ class McCpu:
             values = self._bits[device].write(span.start, bits)
         else:
             values = self._words[device].write(span.start, words)
-        self._truth.written(t_ns=self._clock.now().t_ns, unit=None, values=values)
+        t_ns = self.faults.now().t_ns
+        self._truth.written(t_ns=t_ns, device=self._id, unit=None, values=values)
         return b""
 
     def _read_cpu_model(self, request: Request) -> bytes:
@@ -160,15 +206,11 @@ class McCpu:
         return struct.pack("<H", count) + text
 
 
-@asynccontextmanager
-async def serving(config: McSimulator, truth: TruthLog) -> AsyncIterator[int]:
-    """Serve inside the ``with`` block; yields the port.
-
-    Raises:
-        CannotListen: the address is taken or does not exist here.
-    """
-    async with listening(McCpu(config, truth), config.host, config.port) as port:
-        yield port
+def device(
+    config: McDevice, listener: Listener, *, seed: int, faults: FaultBoard, truth: TruthLog
+) -> TcpDevice:
+    """Return the device that serves ``config``."""
+    return TcpDevice(config.id, McCpu(config, truth, seed=seed, faults=faults), listener)
 
 
 def _span(device: str, start: int, count: int, *, in_bits: bool) -> _Span:

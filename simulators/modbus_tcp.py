@@ -1,145 +1,40 @@
-"""A Modbus TCP server (Modbus Application Protocol V1.1b3; Messaging on TCP/IP V1.0b)."""
+"""A Modbus TCP server (Messaging on TCP/IP V1.0b): one device, or a gateway to several units."""
 
-import enum
 import struct
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Set
 
-from simulators.clock import Clock
-from simulators.config import ModbusSignal, ModbusSimulator, ModbusUnit
-from simulators.memory import BitArea, NoSuchAddress, NotWritable, Values, WordArea
-from simulators.tcp import BadFrame, listening
+from simulators.config import ModbusDevice
+from simulators.faults import Effect, FaultBoard
+from simulators.listener import Listener
+from simulators.memory import NoSuchSignal
+from simulators.modbus_unit import Answer, ExceptionCode, Unit, refusal
+from simulators.tcp import BadFrame, TcpDevice
 from simulators.truth import TruthLog
+from simulators.waveforms import Value
+from simulators.wire import Reply
 
 _MBAP = struct.Struct(">HHH")
 """Transaction id, protocol id, length of the rest, which starts with the unit id."""
 _MAX_LENGTH = 254
 """Unit id and a PDU of at most 253 bytes (Application Protocol, 4.1)."""
-
-
-class ExceptionCode(enum.IntEnum):
-    """Application Protocol, 7."""
-
-    ILLEGAL_FUNCTION = 0x01
-    ILLEGAL_DATA_ADDRESS = 0x02
-    ILLEGAL_DATA_VALUE = 0x03
-    SERVER_DEVICE_FAILURE = 0x04
-    GATEWAY_TARGET_FAILED_TO_RESPOND = 0x0B
-
-
-class ModbusException(Exception):
-    """The request is answered with an exception response."""
-
-    def __init__(self, code: ExceptionCode) -> None:
-        super().__init__(code.name)
-        self.code = code
-
-
-_BIT_READS = {1: "coil", 2: "discrete"}
-_WORD_READS = {3: "holding", 4: "input"}
-
-
-class _Unit:
-    """One unit id: four tables, and the functions that read and write them."""
-
-    def __init__(self, config: ModbusUnit, seed: int, clock: Clock, truth: TruthLog) -> None:
-        self._id = config.unit_id
-        self._clock = clock
-        self._truth = truth
-        gaps, seeds = config.gaps_readable, (seed, config.unit_id)
-
-        def inside(table: str) -> list[ModbusSignal]:
-            return [signal for signal in config.signals if signal.place.area == table]
-
-        self._bits = {
-            table: BitArea(inside(table), gaps_readable=gaps, seed=seeds)
-            for table in _BIT_READS.values()
-        }
-        self._words = {
-            table: WordArea(inside(table), gaps_readable=gaps, seed=seeds)
-            for table in _WORD_READS.values()
-        }
-
-    def answer(self, pdu: bytes) -> bytes:
-        """Return the response PDU to the request ``pdu``."""
-        function, body = pdu[0], pdu[1:]
-        try:
-            return bytes([function]) + self._execute(function, body)
-        except ModbusException as exc:
-            code = exc.code
-        except (NoSuchAddress, NotWritable):
-            code = ExceptionCode.ILLEGAL_DATA_ADDRESS
-        except struct.error:
-            code = ExceptionCode.ILLEGAL_DATA_VALUE
-        return bytes([function | 0x80, code])
-
-    def _execute(self, function: int, body: bytes) -> bytes:
-        if function in _BIT_READS:
-            return self._read_bits(_BIT_READS[function], body)
-        if function in _WORD_READS:
-            return self._read_words(_WORD_READS[function], body)
-        match function:
-            case 5:
-                return self._write_single_coil(body)
-            case 6:
-                return self._write_single_register(body)
-            case 15:
-                return self._write_multiple_coils(body)
-            case 16:
-                return self._write_multiple_registers(body)
-        raise ModbusException(ExceptionCode.ILLEGAL_FUNCTION)
-
-    def _read_bits(self, table: str, body: bytes) -> bytes:
-        start, count = _range(body, limit=2000)
-        now = self._clock.now()
-        bits, values = self._bits[table].read(start, count, now.t_s)
-        self._truth.served(t_ns=now.t_ns, unit=self._id, values=values)
-        packed = _pack(bits)
-        return bytes([len(packed)]) + packed
-
-    def _read_words(self, table: str, body: bytes) -> bytes:
-        start, count = _range(body, limit=125)
-        now = self._clock.now()
-        words, values = self._words[table].read(start, count, now.t_s)
-        self._truth.served(t_ns=now.t_ns, unit=self._id, values=values)
-        return struct.pack(f">B{count}H", 2 * count, *words)
-
-    def _write_single_coil(self, body: bytes) -> bytes:
-        start, state = struct.unpack(">HH", body)
-        if state not in (0x0000, 0xFF00):
-            raise ModbusException(ExceptionCode.ILLEGAL_DATA_VALUE)
-        self._wrote(self._bits["coil"].write(start, [state == 0xFF00]))
-        return body
-
-    def _write_single_register(self, body: bytes) -> bytes:
-        start, word = struct.unpack(">HH", body)
-        self._wrote(self._words["holding"].write(start, [word]))
-        return body
-
-    def _write_multiple_coils(self, body: bytes) -> bytes:
-        start, count = _range(body[:4], limit=1968)
-        _require(body[4:5] == bytes([(count + 7) // 8]) and len(body) == 5 + body[4])
-        bits = [bool(body[5 + n // 8] >> (n % 8) & 1) for n in range(count)]
-        self._wrote(self._bits["coil"].write(start, bits))
-        return body[:4]
-
-    def _write_multiple_registers(self, body: bytes) -> bytes:
-        start, count = _range(body[:4], limit=123)
-        _require(body[4:5] == bytes([2 * count]) and len(body) == 5 + body[4])
-        self._wrote(self._words["holding"].write(start, struct.unpack(f">{count}H", body[5:])))
-        return body[:4]
-
-    def _wrote(self, values: Values) -> None:
-        self._truth.written(t_ns=self._clock.now().t_ns, unit=self._id, values=values)
+_READS = (1, 2, 3, 4, 23)
 
 
 class ModbusServer:
     """Every unit behind one TCP port."""
 
-    def __init__(self, config: ModbusSimulator, truth: TruthLog) -> None:
-        clock = Clock()
+    def __init__(
+        self,
+        config: ModbusDevice,
+        truth: TruthLog,
+        *,
+        seed: int = 0,
+        faults: FaultBoard | None = None,
+    ) -> None:
+        self.faults = faults or FaultBoard()
         self._units = {
-            unit.unit_id: _Unit(unit, config.seed, clock, truth) for unit in config.units
+            unit.unit_id: Unit(unit, device=config.id, seed=seed, faults=self.faults, truth=truth)
+            for unit in config.units
         }
 
     def take_frame(self, received: bytearray) -> bytes | None:
@@ -158,49 +53,60 @@ class ModbusServer:
         del received[:end]
         return frame
 
-    def answer(self, frame: bytes) -> bytes:
+    def answer(self, frame: bytes) -> Reply | None:
         """Answer like a gateway: a unit that does not exist never responds to it."""
         transaction, unit_id, pdu = _MBAP.unpack_from(frame)[0], frame[6], frame[7:]
+        effects = self.faults.take(unit_id)
+        kinds = {effect.kind: effect for effect in effects}
+        if "silent" in kinds:
+            return None
+        response, record = self._respond(unit_id, pdu, kinds.get("exception"))
+        if effects:
+            response = _spoil(response, kinds.keys())
+            transaction += "wrong_id" in kinds
+            unit_id += "wrong_unit" in kinds
+        header = _MBAP.pack(transaction & 0xFFFF, 0, 1 + len(response))
+        data = header + bytes([unit_id & 0xFF]) + response
+        return Reply(data=data, effects=effects, record=record)
+
+    def hold(self, signal: str, value: Value | None, unit: int | None) -> None:
+        """See :meth:`simulators.tcp.FrameProtocol.hold`; without a unit, the first that has it."""
+        for unit_id, content in self._units.items():
+            if unit in (None, unit_id):
+                try:
+                    content.hold(signal, value)
+                except NoSuchSignal:
+                    continue
+                return
+        raise NoSuchSignal
+
+    def _respond(self, unit_id: int, pdu: bytes, exception: Effect | None) -> Answer:
         unit = self._units.get(unit_id)
         if unit is None:
-            code = ExceptionCode.GATEWAY_TARGET_FAILED_TO_RESPOND
-            response = bytes([pdu[0] | 0x80, code])
-        else:
-            response = unit.answer(pdu)
-        return _MBAP.pack(transaction, 0, 1 + len(response)) + bytes([unit_id]) + response
+            return refusal(pdu[0], ExceptionCode.GATEWAY_TARGET_FAILED_TO_RESPOND), None
+        if exception is not None:
+            code = exception.fault.code or ExceptionCode.SERVER_DEVICE_FAILURE
+            return refusal(pdu[0], code), None
+        return unit.answer(pdu)
 
 
-@asynccontextmanager
-async def serving(config: ModbusSimulator, truth: TruthLog) -> AsyncIterator[int]:
-    """Serve inside the ``with`` block; yields the port.
-
-    Raises:
-        CannotListen: the address is taken or does not exist here.
-    """
-    async with listening(ModbusServer(config, truth), config.host, config.port) as port:
-        yield port
+def device(
+    config: ModbusDevice, listener: Listener, *, seed: int, faults: FaultBoard, truth: TruthLog
+) -> TcpDevice:
+    """Return the device that serves ``config``."""
+    return TcpDevice(config.id, ModbusServer(config, truth, seed=seed, faults=faults), listener)
 
 
-def _range(body: bytes, *, limit: int) -> tuple[int, int]:
-    """Read start and quantity of a request (Application Protocol, figures 11 to 14).
-
-    Raises:
-        ModbusException: wrong quantity (3), or a range past address 65535 (2).
-        struct.error: too few or too many bytes.
-    """
-    start, count = struct.unpack(">HH", body)
-    _require(1 <= count <= limit)
-    if start + count > 0x10000:
-        raise ModbusException(ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    return start, count
-
-
-def _require(valid: bool) -> None:
-    if not valid:
-        raise ModbusException(ExceptionCode.ILLEGAL_DATA_VALUE)
-
-
-def _pack(bits: Sequence[bool]) -> bytes:
-    """Return eight bits a byte, the first one least significant (Application Protocol, 6.1)."""
-    number = sum(1 << n for n, bit in enumerate(bits) if bit)
-    return number.to_bytes((len(bits) + 7) // 8, "little")
+def _spoil(response: bytes, kinds: Set[str]) -> bytes:
+    """Return a response with fewer registers than were asked for, or of another function."""
+    function, content = response[0], response[1:]
+    if function in _READS:
+        kept = content[1:][: (len(content) - 1) // 4 * 2]
+        if "short" in kinds:
+            content = bytes([len(kept)]) + kept
+        elif "bad_length" in kinds:
+            content = content[:1] + kept
+    if "wrong_function" in kinds:
+        # The neighbour that answers in the same form: 1 and 2, 3 and 4.
+        function = (function - 1 ^ 1) + 1 & 0xFF
+    return bytes([function]) + content

@@ -1,189 +1,189 @@
 """An OPC UA server on asyncua: anonymous, unencrypted, every signal a variable in namespace 2."""
 
 import asyncio
-import dataclasses
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, timedelta
+from contextlib import suppress
+from typing import Any
 
 from asyncua import ua
-from asyncua.common.callback import Callback, CallbackService, CallbackType, ServerItemCallback
-from asyncua.common.node import Node
 from asyncua.server.server import Server
-from asyncua.ua.attribute_ids import AttributeIds
 
-from simulators.clock import Clock
-from simulators.config import OpcUaSignal, OpcUaSimulator, seed_of
-from simulators.encoding import fit
-from simulators.memory import Values
-from simulators.tcp import CannotListen
+from simulators.config import OpcUaDevice
+from simulators.faults import Fault, FaultBoard
+from simulators.listener import Listener
+from simulators.memory import NoSuchSignal, check_content
+from simulators.opcua_session import Connection
+from simulators.opcua_variables import NAMESPACE, Variables
 from simulators.truth import TruthLog
-from simulators.waveforms import Writable
+from simulators.waveforms import Value
 
 NAMESPACE_URI = "urn:daqplane:simulator:signals"
-_NAMESPACE = 2
-_EPOCH = ua.DateTime(1970, 1, 1, tzinfo=UTC)
 _STOP_TIMEOUT_S = 0.2
 
-_VARIANTS = {
-    "bool": ua.VariantType.Boolean,
-    "int16": ua.VariantType.Int16,
-    "uint16": ua.VariantType.UInt16,
-    "int32": ua.VariantType.Int32,
-    "uint32": ua.VariantType.UInt32,
-    "int64": ua.VariantType.Int64,
-    "uint64": ua.VariantType.UInt64,
-    "float32": ua.VariantType.Float,
-    "float64": ua.VariantType.Double,
-    "string": ua.VariantType.String,
-}
+
+class _Server(Server):
+    """An asyncua server whose port is somebody else's: it does not listen itself."""
+
+    async def start(self) -> None:
+        await self._setup_server_nodes()
+        await self.iserver.start()
+
+    def connection(self, listener: Listener, faults: FaultBoard) -> Connection:
+        return Connection(
+            self.iserver, self._policies, self.limits, listener=listener, faults=faults
+        )
 
 
-class _Variables:
-    """The variables of one server: brings them up to date and logs what they hold."""
+class OpcUaServer:
+    """One simulated server.
 
-    def __init__(self, server: Server, config: OpcUaSimulator, truth: TruthLog) -> None:
-        self._server = server
-        self._truth = truth
-        self._clock = Clock()
-        self._update_s = config.update_s
-        self._signals = [
-            (signal, ua.NodeId.from_string(signal.address), seed_of(config.seed, None, signal.name))
-            for signal in config.signals
-        ]
-        self._names = {node_id: signal.name for signal, node_id, _ in self._signals}
-
-    async def create(self) -> None:
-        """Add every variable, below objects named after the dotted parts of its node id."""
-        folders = _Folders(self._server, (signal.address for signal, _, _ in self._signals))
-        for signal, node_id, seed in self._signals:
-            parent, browse_name = await folders.of(signal)
-            value = fit(signal.wave.at(0.0, seed), signal.type)
-            node = await parent.add_variable(node_id, browse_name, value, _VARIANTS[signal.type])
-            if isinstance(signal.wave, Writable):
-                await node.set_writable()
-        await self._update(self._signals)
-
-    async def update_forever(self) -> None:
-        """Give every variable but the writable ones a new value each ``update_s``."""
-        moving = [entry for entry in self._signals if not isinstance(entry[0].wave, Writable)]
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            # A late round is skipped, never caught up: time stamps must stay apart.
-            due = max(due + self._update_s, loop.time())
-            await asyncio.sleep(due - loop.time())
-            await self._update(moving)
-
-    async def _update(self, signals: Iterable[tuple[OpcUaSignal, ua.NodeId, int]]) -> None:
-        now = self._clock.now()
-        source_at = _to_datetime(now.t_ns)
-        values: Values = {}
-        writes = []
-        for signal, node_id, seed in signals:
-            value = fit(signal.wave.at(now.t_s, seed), signal.type)
-            values[signal.name] = value
-            variant = ua.Variant(value, _VARIANTS[signal.type])
-            content = ua.DataValue(variant, SourceTimestamp=source_at, ServerTimestamp=source_at)
-            writes.append((node_id, content))
-        if not values:
-            return
-        # Logged first: what a client can read is never missing from the truth.
-        self._truth.updated(source_ns=_to_ns(source_at), values=values)
-        for node_id, content in writes:
-            await self._server.write_attribute_value(node_id, content)
-
-    def watch_writes(self) -> None:
-        """Give client writes a source timestamp, and log those that succeed."""
-        self._server.subscribe_server_callback(CallbackType.PreWrite, self._stamp)
-        self._server.subscribe_server_callback(CallbackType.PostWrite, self._log)
-
-    def _stamp(self, event: Callback, _service: CallbackService) -> None:
-        assert isinstance(event, ServerItemCallback)
-        if event.is_external:
-            now = _to_datetime(self._clock.now().t_ns)
-            for write in event.request_params.NodesToWrite:
-                if write.Value.SourceTimestamp is None:
-                    write.Value = dataclasses.replace(write.Value, SourceTimestamp=now)
-
-    def _log(self, event: Callback, _service: CallbackService) -> None:
-        assert isinstance(event, ServerItemCallback)
-        if not event.is_external:
-            return
-        for write, status in zip(
-            event.request_params.NodesToWrite, event.response_params, strict=True
-        ):
-            name = self._names.get(write.NodeId)
-            if name is not None and write.AttributeId == AttributeIds.Value and status.is_good():
-                content = write.Value.Value
-                self._truth.node_written(
-                    t_ns=self._clock.now().t_ns,
-                    source_ns=_to_ns(write.Value.SourceTimestamp),
-                    # A client may write a bad status instead of a value.
-                    values={name: None if content is None else content.Value},
-                )
-
-
-class _Folders:
-    """Objects for the dotted parts of node ids: ``ns=2;s=Mixer.Level`` lies below ``Mixer``."""
-
-    def __init__(self, server: Server, signal_addresses: Iterable[str]) -> None:
-        self._top = server.nodes.objects
-        self._taken = set(signal_addresses)
-        self._nodes: dict[str, Node] = {}
-
-    async def of(self, signal: OpcUaSignal) -> tuple[Node, str]:
-        """Return the parent of ``signal`` and its browse name."""
-        _, is_text, path = signal.address.partition(";s=")
-        if not is_text:
-            return self._top, f"{_NAMESPACE}:{signal.name}"
-        prefix, _, last = path.rpartition(".")
-        return await self._folder(prefix), f"{_NAMESPACE}:{last or path}"
-
-    async def _folder(self, path: str) -> Node:
-        address = f"ns={_NAMESPACE};s={path}"
-        if not path or address in self._taken:
-            return self._top
-        if path not in self._nodes:
-            prefix, _, last = path.rpartition(".")
-            parent = await self._folder(prefix)
-            name = f"{_NAMESPACE}:{last or path}"
-            self._nodes[path] = await parent.add_object(ua.NodeId.from_string(address), name)
-        return self._nodes[path]
-
-
-@asynccontextmanager
-async def serving(config: OpcUaSimulator, truth: TruthLog) -> AsyncIterator[int]:
-    """Serve inside the ``with`` block; yields the port.
-
-    Raises:
-        CannotListen: the address is taken or does not exist here.
+    Attributes:
+        id: Of the device in the simulator's file.
+        faults: Its faults and counters.
     """
-    logging.getLogger("asyncua").setLevel(logging.WARNING)
-    await _check_address(config.host, config.port)
-    server = Server()
+
+    def __init__(
+        self,
+        config: OpcUaDevice,
+        listener: Listener,
+        *,
+        seed: int,
+        faults: FaultBoard,
+        truth: TruthLog,
+    ) -> None:
+        self.id = config.id
+        self.faults = faults
+        self.listener = listener
+        self._config = config
+        self._seed = seed
+        self._truth = truth
+        self._types = {signal.name: signal.type for signal in config.signals}
+        self._held: dict[str, Value] = {}
+        self._server: _Server | None = None
+        self._variables: Variables | None = None
+        self._updating: asyncio.Task[None] | None = None
+        self._stopped = False
+        self._changes: asyncio.Queue[Fault] = asyncio.Queue()
+        self._following: asyncio.Task[None] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Start the server and listen.
+
+        Raises:
+            CannotListen: another program listens there.
+        """
+        logging.getLogger("asyncua").setLevel(logging.WARNING)
+        # It has an error line for each refused call, and refusing may be what is asked for.
+        logging.getLogger("asyncua.server.uaprocessor").setLevel(logging.CRITICAL)
+        self._tasks = tasks
+        await self._boot()
+        await self._open()
+        self.faults.changed = self._changes.put_nowait
+        self._following = tasks.create_task(self._follow_faults(), name=f"faults {self.id}")
+
+    async def stop(self) -> None:
+        self.faults.changed = lambda _fault: None
+        self.faults.close()
+        self._stopped = True
+        await _cancel(self._following)
+        self.listener.close()
+        await self._shut_down()
+
+    async def hold(self, signal: str, value: Value | None, unit: int | None) -> None:
+        """See :meth:`simulators.tcp.FrameProtocol.hold`."""
+        del unit
+        kind = self._types.get(signal)
+        if kind is None:
+            raise NoSuchSignal
+        if value is not None:
+            check_content(value, kind, 0)
+        if self._variables is not None:
+            await self._variables.hold(signal, value)
+            self._held = self._variables.held
+
+    async def settled(self) -> None:
+        """See :meth:`simulators.device.Device.settled`; a restart goes on."""
+        await self._changes.join()
+
+    async def _follow_faults(self) -> None:
+        while True:
+            fault = await self._changes.get()
+            match fault.fault:
+                case "refuse" if self.faults.find("refuse") is not None:
+                    self.listener.shut()
+                case "refuse":
+                    await self._open()
+                case "restart" if self._tasks is not None:
+                    self._tasks.create_task(self._restart(fault.pause_s))
+                case "session_loss":
+                    for client in list(self.listener.clients):
+                        if isinstance(client, Connection):
+                            await client.lose_session()
+                case _:
+                    pass
+            self._changes.task_done()
+
+    async def _restart(self, pause_s: float) -> None:
+        """Go away for ``pause_s`` and come back without sessions and subscriptions."""
+        if self._server is None:
+            return
+        self.listener.shut()
+        await self._shut_down()
+        await asyncio.sleep(pause_s)
+        if not self._stopped:
+            await self._boot()
+            await self._open()
+
+    async def _open(self) -> None:
+        server = self._server
+        if server is None or self.faults.find("refuse") is not None:
+            return
+        await self.listener.open(lambda: server.connection(self.listener, self.faults))
+
+    async def _boot(self) -> None:
+        self._server = server = await _configured(self.listener.host, self.listener.port)
+        self._variables = variables = Variables(
+            server, self._config, seed=self._seed, faults=self.faults, truth=self._truth
+        )
+        await variables.create(self._held)
+        variables.watch_writes()
+        await server.start()
+        assert self._tasks is not None
+        self._updating = self._tasks.create_task(
+            variables.update_forever(), name=f"update {self.id}"
+        )
+
+    async def _shut_down(self) -> None:
+        server, self._server, self._variables = self._server, None, None
+        await _cancel(self._updating)
+        if server is not None:
+            await _stop(server)
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def device(config: OpcUaDevice, listener: Listener, **more: Any) -> OpcUaServer:
+    """Return the device that serves ``config``; see :class:`OpcUaServer`."""
+    return OpcUaServer(config, listener, **more)
+
+
+async def _configured(host: str, port: int) -> _Server:
+    server = _Server()
     await server.init()
-    server.set_endpoint(f"opc.tcp://{config.host}:{config.port}/")
+    server.set_endpoint(f"opc.tcp://{host}:{port}/")
     server.set_server_name("daqplane simulator")
     await server.set_application_uri("urn:daqplane:simulator")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
     server.set_identity_tokens([ua.AnonymousIdentityToken])
     server.allow_remote_admin(False)
-    if await server.register_namespace(NAMESPACE_URI) != _NAMESPACE:
+    if await server.register_namespace(NAMESPACE_URI) != NAMESPACE:
         raise RuntimeError("asyncua no longer gives the first own namespace the index 2")
-    variables = _Variables(server, config, truth)
-    await variables.create()
-    variables.watch_writes()
-    await server.start()
-    assert server.bserver is not None
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            updating = tasks.create_task(variables.update_forever(), name="update")
-            yield server.bserver.port
-            updating.cancel()
-    finally:
-        await _stop(server)
+    return server
 
 
 async def _stop(server: Server) -> None:
@@ -195,24 +195,3 @@ async def _stop(server: Server) -> None:
         server.iserver.time_task = None
     with suppress(TimeoutError):
         await asyncio.wait_for(server.stop(), _STOP_TIMEOUT_S)
-
-
-async def _check_address(host: str, port: int) -> None:
-    """Try the address before asyncua does, which would log a traceback when it is taken."""
-    try:
-        probe = await asyncio.get_running_loop().create_server(
-            asyncio.Protocol, host, port, start_serving=False
-        )
-    except OSError as exc:
-        raise CannotListen(exc) from exc
-    probe.close()
-    await probe.wait_closed()
-
-
-def _to_datetime(t_ns: int) -> ua.DateTime:
-    """Cut to whole microseconds, the finest step that Python's ``datetime`` has."""
-    return _EPOCH + timedelta(microseconds=t_ns // 1000)
-
-
-def _to_ns(at: ua.DateTime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1) * 1000

@@ -87,8 +87,9 @@ def parse_simulator(document: Mapping[str, Any], *, file: str) -> AnySimulator:
     Raises:
         SimulatorFileError: see :func:`load_simulator`.
     """
+    is_short = isinstance(document, Mapping) and "devices" not in document
     try:
-        return ADAPTER.validate_python(document)
+        return ADAPTER.validate_python(_unfold(document) if is_short else document)
     except ValidationError as exc:
         details = exc.errors(include_url=False)
         # pydantic also calls a list too short when none of its entries is valid.
@@ -96,11 +97,18 @@ def parse_simulator(document: Mapping[str, Any], *, file: str) -> AnySimulator:
         raise SimulatorFileError(
             file,
             [
-                _translate(detail)
+                _translate(detail, is_short=is_short)
                 for detail in details
                 if not (detail["type"] == "too_short" and tuple(detail["loc"]) in inner)
             ],
         ) from None
+
+
+def _unfold(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a file that describes its only device at the top the form of all others."""
+    common = {key: entry for key, entry in document.items() if key in _COMMON_KEYS}
+    device = {key: entry for key, entry in document.items() if key not in _COMMON_KEYS}
+    return common | {"devices": [device]}
 
 
 def _error(file: str, code: str, **params: object) -> SimulatorFileError:
@@ -111,6 +119,7 @@ _SIMULATORS = {
     get_args(model.model_fields["protocol"].annotation)[0]: model
     for model in get_args(AnySimulator)
 }
+_COMMON_KEYS = {"protocol", "host", "seed", "control_port", "scenario"}
 _WAVES = {get_args(wave.model_fields["kind"].annotation)[0]: wave for wave in get_args(AnyWave)}
 
 _CODES = {
@@ -137,22 +146,44 @@ _CODES = {
 }
 
 
-def _translate(detail: Mapping[str, Any]) -> Problem:
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Return what is wrong with a table that is no file, for example a command."""
+    known = list(model.model_fields)
+    return [
+        Problem(key=_key(("", *detail["loc"])), code=code, params=params)
+        for detail in error.errors(include_url=False)
+        for code, params in (_code_and_params(detail, known),)
+    ]
+
+
+def _translate(detail: Mapping[str, Any], *, is_short: bool) -> Problem:
     location: _Location = tuple(detail["loc"])
-    params: dict[str, object] = {"value": _shorten(detail.get("input")), **detail.get("ctx", {})}
-    kind = str(detail["type"])
-    code = _CODES.get(kind, kind)
+    known: list[str] = []
+    if detail["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        if is_short and location[1:-1] == ("devices", 0):
+            known += sorted(_COMMON_KEYS)
+    code, params = _code_and_params(detail, known)
     if code == "tag":
         code, params = _tag_problem(location, detail["input"])
         location = (*location, "kind" if location else "protocol")
-    elif code == "unknown_key":
-        known = _keys_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    if is_short and location[1:3] == ("devices", 0):
+        location = (location[0], *location[3:])
+    return Problem(key=str(params.get("where") or _key(location)), code=code, params=params)
+
+
+def _code_and_params(
+    detail: Mapping[str, Any], known: Sequence[str]
+) -> tuple[str, dict[str, object]]:
+    params: dict[str, object] = {"value": _shorten(detail.get("input")), **detail.get("ctx", {})}
+    code = _CODES.get(detail["type"], detail["type"])
+    if code == "unknown_key":
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
         code = "unknown_key" if near else "unknown_key_far"
-        params = {"near": "".join(near), "known": ", ".join(known)}
-    elif code not in _catalogue("en"):
-        code, params = "invalid", params | {"reason": detail["msg"]}
-    return Problem(key=_key(location), code=code, params=params)
+        return code, {"near": "".join(near), "known": ", ".join(known)}
+    if code not in _catalogue("en") and code != "tag":
+        return "invalid", params | {"reason": detail["msg"]}
+    return code, params
 
 
 def _tag_problem(location: _Location, content: object) -> tuple[str, dict[str, object]]:

@@ -1,11 +1,13 @@
-"""A TCP server for protocols of framed requests and answers, served in the order they arrive."""
+"""A device that speaks framed requests and answers over TCP, served in the order they arrive."""
 
 import asyncio
-import errno
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Protocol
+
+from simulators.faults import Fault, FaultBoard
+from simulators.listener import Listener
+from simulators.waveforms import Value
+from simulators.wire import Reply, Wire
 
 logger = logging.getLogger(__name__)
 
@@ -14,17 +16,10 @@ class BadFrame(Exception):
     """The bytes cannot be a frame of this protocol; the connection is closed."""
 
 
-class CannotListen(Exception):
-    """The address cannot be opened; ``in_use`` if another program has it."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(str(error))
-        self.in_use = error.errno == errno.EADDRINUSE
-        self.reason = error.strerror or str(error)
-
-
 class FrameProtocol(Protocol):
     """A request-and-answer protocol."""
+
+    faults: FaultBoard
 
     def take_frame(self, received: bytearray) -> bytes | None:
         """Remove the first complete frame; ``None`` if more bytes are needed.
@@ -33,73 +28,124 @@ class FrameProtocol(Protocol):
             BadFrame: no frame can start like this.
         """
 
-    def answer(self, frame: bytes) -> bytes:
-        """Return the answer to ``frame``; empty for silence."""
+    def answer(self, frame: bytes) -> Reply | None:
+        """Return the answer to ``frame``; ``None`` for silence."""
+
+    def hold(self, signal: str, value: Value | None, unit: int | None) -> None:
+        """Let ``signal`` hold ``value``; ``None``: follow its wave again.
+
+        Raises:
+            NoSuchSignal: there is none.
+        """
 
 
 class _Connection(asyncio.Protocol):
     """One client. Cuts what arrives into frames, however TCP split or joined them."""
 
-    def __init__(self, device: FrameProtocol, connections: "set[_Connection]") -> None:
+    def __init__(self, device: FrameProtocol, listener: Listener) -> None:
         self._device = device
-        self._connections = connections
+        self._listener = listener
         self._received = bytearray()
-        self.transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport | None = None
+        self._wire: Wire | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self._connections.add(self)
+        if not self._listener.admit(self, transport):
+            return
+        self._transport = transport
+        self._wire = Wire(transport, self._device.faults.counters)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self._connections.discard(self)
-        self.transport = None
+        self._listener.forget(self)
+        if self._wire is not None:
+            self._wire.close()
+        self._transport = self._wire = None
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        transport = self.transport
-        if transport is None or transport.is_closing():
+        transport, wire = self._transport, self._wire
+        if transport is None or wire is None or transport.is_closing():
             return
         self._received += data
-        answers = bytearray()
         try:
             while (frame := self._device.take_frame(self._received)) is not None:
-                answers += self._device.answer(frame)
+                reply = self._device.answer(frame)
+                if reply is not None:
+                    wire.put(reply)
         except BadFrame as exc:
             logger.warning("closed a connection after a bad frame", extra={"reason": str(exc)})
-            transport.write(answers)
+            wire.flush()
             transport.close()
             return
-        if answers:
-            transport.write(answers)
+        wire.flush()
 
     def pause_writing(self) -> None:
         """Answer no more while the client does not read, so that it cannot fill our memory."""
-        if self.transport is not None:
-            self.transport.pause_reading()
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.transport is not None:
-            self.transport.resume_reading()
+        if self._transport is not None:
+            self._transport.resume_reading()
 
 
-@asynccontextmanager
-async def listening(device: FrameProtocol, host: str, port: int) -> AsyncIterator[int]:
-    """Serve ``device`` inside the ``with`` block; yields the port.
+class TcpDevice:
+    """A framed protocol behind a listener; ``refuse`` takes the listener away.
 
-    Raises:
-        CannotListen: the address is taken or does not exist here.
+    Attributes:
+        id: Of the device in the simulator's file.
+        faults: Its faults and counters.
     """
-    connections: set[_Connection] = set()
-    loop = asyncio.get_running_loop()
-    try:
-        server = await loop.create_server(lambda: _Connection(device, connections), host, port)
-    except OSError as exc:
-        raise CannotListen(exc) from exc
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for connection in list(connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+
+    def __init__(self, device_id: str, protocol: FrameProtocol, listener: Listener) -> None:
+        self.id = device_id
+        self.listener = listener
+        self.faults = protocol.faults
+        self._protocol = protocol
+        self._tasks: asyncio.TaskGroup | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Listen.
+
+        Raises:
+            CannotListen: another program listens there.
+        """
+        await self.listener.open(self._connection)
+        self._tasks = tasks
+        self.faults.changed = self._fault_changed
+
+    async def stop(self) -> None:
+        self.faults.changed = lambda _fault: None
+        self.faults.close()
+        self.listener.close()
+
+    async def settled(self) -> None:
+        """See :meth:`simulators.device.Device.settled`."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+
+    async def hold(self, signal: str, value: Value | None, unit: int | None) -> None:
+        """See :meth:`FrameProtocol.hold`."""
+        self._protocol.hold(signal, value, unit)
+
+    def _connection(self) -> asyncio.Protocol:
+        return _Connection(self._protocol, self.listener)
+
+    def _fault_changed(self, fault: Fault) -> None:
+        if fault.fault != "refuse":
+            return
+        if self.faults.find("refuse") is not None:
+            self.listener.shut()
+        elif self._tasks is not None:
+            self._opening = self._tasks.create_task(self._listen_again())
+
+    async def _listen_again(self) -> None:
+        await self.listener.open(self._connection)
+        if self.faults.find("refuse") is not None:
+            self.listener.shut()

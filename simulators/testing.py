@@ -4,6 +4,8 @@
 
     with RunningSimulator(tmp_path / "press.toml", truth=tmp_path / "truth.jsonl") as simulator:
         read_something(simulator.host, simulator.port)
+        simulator.fault("drop", count=3)
+        read_something(simulator.host, simulator.port)
     for line in simulator.truth_lines():
         ...
 """
@@ -18,6 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from simulators.control_cli import command
+from simulators.faults import FaultKind
+from simulators.waveforms import Value
+
 _ROOT = Path(__file__).parents[1]
 _START_TIMEOUT_S = 30.0
 """asyncua needs a second to start on an idle machine."""
@@ -30,18 +36,23 @@ class RunningSimulator:
 
     Attributes:
         host: Where it listens.
-        port: The same; 0 before entry.
+        port: Of its first device; 0 before entry.
+        ports: Of every device, by id.
+        control_port: Where it takes commands.
         pid: Of the process.
     """
 
     def __init__(self, file: Path, *, truth: Path | None = None, port: int = 0) -> None:
         self._command = [sys.executable, "-m", "simulators", str(file), "--port", str(port)]
+        self._command += ["--control-port", "0"]
         if truth is not None:
             self._command += ["--truth", str(truth)]
         self._truth = truth
         self._process: subprocess.Popen[bytes] | None = None
         self.host = ""
         self.port = 0
+        self.ports: dict[str, int] = {}
+        self.control_port = 0
         self.pid = 0
 
     def __enter__(self) -> Self:
@@ -57,6 +68,7 @@ class RunningSimulator:
                 text = errors.read().decode(errors="replace")
                 raise RuntimeError(f"the simulator did not start: {text}") from None
         self.host, self.port = facts["host"], facts["port"]
+        self.ports, self.control_port = facts["devices"], facts["control_port"]
         return self
 
     def __exit__(
@@ -79,8 +91,39 @@ class RunningSimulator:
             process.kill()
             return process.wait()
 
+    def fault(self, kind: FaultKind, device: str = "*", **options: object) -> None:
+        """Switch a fault on; ``options`` are those of :class:`simulators.faults.FaultOrder`.
+
+        Raises:
+            CommandRefused: the device cannot have it.
+        """
+        command(self.control_port, "fault", device=device, fault=kind, **options)
+
+    def clear(self, kind: FaultKind | None = None, device: str = "*") -> None:
+        """End one kind of fault, or every one."""
+        command(self.control_port, "clear", device=device, fault=kind)
+
+    def write(self, signal: str, value: Value | None, device: str = "*", **where: object) -> None:
+        """Let ``signal`` hold ``value``, of any wave; ``None``: follow its wave again.
+
+        Raises:
+            CommandRefused: no such signal, or not a value of its type.
+        """
+        command(self.control_port, "write", device=device, signal=signal, value=value, **where)
+
+    def counters(self, device: str = "*") -> dict[str, Any]:
+        """Return what happened to ``device``, or to the first one, until now."""
+        return self.devices(device)[0]["counters"]  # type: ignore[no-any-return]  # JSON
+
+    def devices(self, device: str = "*") -> list[dict[str, Any]]:
+        """Return id, port, counters and active faults of each device."""
+        return command(self.control_port, "devices", device=device)["devices"]  # type: ignore[no-any-return]  # JSON
+
     def truth_lines(self) -> list[dict[str, Any]]:
-        """Return what the truth log holds by now; complete only after :meth:`stop`."""
+        """Return what the truth log holds by now; complete only after :meth:`stop`.
+
+        A line with ``spoilt`` left as an answer that nobody may believe.
+        """
         if self._truth is None:
             raise RuntimeError("started without a truth log")
         text = self._truth.read_text(encoding="utf-8")

@@ -116,7 +116,7 @@ def test_a_wrong_file_names_each_key_and_its_problem(document, problems):
 
 def test_two_bits_of_one_word_are_two_signals():
     document = mc(signal("D2.1", "bool"), signal("D2.2", "bool", name="b"))
-    assert len(parse_simulator(document, file="f").signals) == 2
+    assert len(parse_simulator(document, file="f").devices[0].signals) == 2
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("protocol", ["modbus", "mitsubishi"])
 def test_every_demo_point_reads_the_signal_of_the_same_name_type_and_order(protocol):
-    simulator = load_simulator(DEMO / f"sim-{protocol}.toml")
+    (simulator,) = load_simulator(DEMO / f"sim-{protocol}.toml").devices
     (device,) = load_collector(DEMO / f"demo-{protocol}.toml").devices
     units = simulator.units if protocol == "modbus" else (simulator,)
     signals = {signal.name: signal for unit in units for signal in unit.signals}
@@ -151,7 +151,7 @@ def test_every_demo_point_reads_the_signal_of_the_same_name_type_and_order(proto
 
 
 def test_every_demo_opcua_point_reads_the_node_of_the_same_name():
-    simulator = load_simulator(DEMO / "sim-opcua.toml")
+    (simulator,) = load_simulator(DEMO / "sim-opcua.toml").devices
     (device,) = load_collector(DEMO / "demo-opcua.toml").devices
     assert device.port == simulator.port
     assert {point.name: point.node_id for point in device.points} == {

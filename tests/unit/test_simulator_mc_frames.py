@@ -29,7 +29,8 @@ def flags(device, first, pattern, radix="d"):
 
 def cpu(*signals, truth=None, **more):
     document = {"protocol": "mitsubishi_mc", "signals": list(signals)} | more
-    return McCpu(parse_simulator(document, file="test"), truth or TruthLog(None))
+    config = parse_simulator(document, file="test").devices[0]
+    return McCpu(config, truth or TruthLog(None))
 
 
 def ask(plc, frame):
@@ -37,7 +38,9 @@ def ask(plc, frame):
     taken = plc.take_frame(received)
     assert taken is not None, "the request is no complete frame"
     assert not received
-    return plc.answer(taken).hex()
+    reply = plc.answer(taken)
+    reply.served()
+    return reply.data.hex()
 
 
 def request(command_and_data):

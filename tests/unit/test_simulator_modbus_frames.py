@@ -36,7 +36,8 @@ SIGNALS = (
 def server(*signals, truth=None, **unit):
     units = [{"unit_id": 1, "signals": list(signals or SIGNALS)} | unit]
     document = {"protocol": "modbus_tcp", "units": units}
-    return ModbusServer(parse_simulator(document, file="test"), truth or TruthLog(None))
+    config = parse_simulator(document, file="test").devices[0]
+    return ModbusServer(config, truth or TruthLog(None))
 
 
 def ask(device, pdu, unit=1):
@@ -45,7 +46,9 @@ def ask(device, pdu, unit=1):
     received = bytearray(b"\x12\x34\0\0" + len(body).to_bytes(2, "big") + body)
     frame = device.take_frame(received)
     assert frame is not None
-    answer = device.answer(frame)
+    reply = device.answer(frame)
+    reply.served()
+    answer = reply.data
     assert answer[:4] == b"\x12\x34\0\0"
     assert int.from_bytes(answer[4:6], "big") == len(answer) - 6
     assert answer[6] == unit
@@ -72,7 +75,8 @@ def test_reads_answer_the_encoded_signals_and_zero_between_them(pdu, answer):
     ("pdu", "exception"),
     [
         ("07", "8701"),
-        ("170064", "9701"),
+        ("14", "9401"),
+        ("170064", "9703"),
         ("03 0063 0002", "8302"),
         ("03 006c 0002", "8302"),
         ("03 0000 0001", "8302"),
