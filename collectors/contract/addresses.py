@@ -51,61 +51,6 @@ def parse_modbus_address(text: str) -> ModbusAddress:
     return ModbusAddress(table, offset, None if bit is None else int(bit))  # type: ignore[arg-type]
 
 
-# Device codes of the 3E/4E frame: SH-080008, "Accessible devices". Hexadecimal numbering is that
-# of the Q, L and iQ-R series.
-MC_BIT_DEVICES = {
-    "SM": 10, "X": 16, "Y": 16, "M": 10, "L": 10, "F": 10, "V": 10, "B": 16,
-    "SB": 16, "DX": 16, "DY": 16, "TS": 10, "TC": 10, "CS": 10, "CC": 10,
-}  # fmt: skip
-MC_WORD_DEVICES = {
-    "SD": 10, "D": 10, "W": 16, "SW": 16, "TN": 10, "CN": 10, "R": 10, "ZR": 10,
-}  # fmt: skip
-
-_MC = re.compile(r"([A-Z]{1,2})([0-9A-F]{1,8})(?:\.([0-9A-F]))?")
-
-
-@dataclass(frozen=True, slots=True)
-class McAddress:
-    """A MELSEC device and its number, already converted from the device's own radix."""
-
-    device: str
-    number: int
-    bit: int | None = None
-    """Bit of a word device, 0 = least significant."""
-
-    @property
-    def is_bit_device(self) -> bool:
-        return self.device in MC_BIT_DEVICES
-
-
-def parse_mc_address(text: str) -> McAddress:
-    """Read ``D100``, ``M20``, ``X1F`` (hexadecimal), ``ZR393215`` (decimal) or ``D100.A`` (a bit).
-
-    Raises:
-        AddressError: unknown device, wrong digits for its radix, or a number over 24 bits.
-    """
-    match = _MC.fullmatch(text.upper())
-    if match is None:
-        raise AddressError("mc_form")
-    # "B1F" is device B, but "DX1F" is DX: the longest known device name wins.
-    letters, digits, bit = match[1], match[2], match[3]
-    while letters and letters not in MC_BIT_DEVICES and letters not in MC_WORD_DEVICES:
-        letters, digits = letters[:-1], letters[-1] + digits
-    radix = MC_BIT_DEVICES.get(letters) or MC_WORD_DEVICES.get(letters)
-    if radix is None:
-        known = " ".join(sorted({*MC_BIT_DEVICES, *MC_WORD_DEVICES}))
-        raise AddressError("mc_device", known=known)
-    try:
-        number = int(digits, radix)
-    except ValueError:
-        raise AddressError("mc_radix", device=letters, radix=radix, digits=digits) from None
-    if number > 0xFFFFFF:
-        raise AddressError("mc_number")
-    if bit is not None and letters in MC_BIT_DEVICES:
-        raise AddressError("mc_bit", device=letters)
-    return McAddress(letters, number, None if bit is None else int(bit, 16))
-
-
 _NODE_ID = re.compile(
     r"(?:ns=(\d{1,5});|nsu=([^;\x00-\x1f]{1,512});)?"
     r"(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|b=[!-~]+)",

@@ -2,62 +2,172 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from collectors.contract.addresses import parse_mc_address
+from collectors.contract.addresses import AddressError
+from collectors.contract.addresses_mc import (
+    MC_PROFILES,
+    McAddress,
+    McProfile,
+    McSeries,
+    parse_mc_address,
+)
 from collectors.contract.config_base import (
+    BcdType,
+    ByteOrder,
     Collector,
     Device,
     Host,
     NumberType,
     Port,
     WordPoint,
+    WritablePlace,
     address_text,
     reject_long_points,
-    reject_overrun,
+    reject_overlapping_writables,
 )
+
+_DOUBLE_WORD_TYPES = ("int32", "uint32")
 
 
 class McPoint(WordPoint):
-    """One bit device, or one or more words of a word device (little-endian word order)."""
+    """One bit, or one or more words of a word device."""
 
     address: Annotated[str, address_text(parse_mc_address)]
-    type: Literal[NumberType, "bool", "string"] = "int16"
+    type: Literal[NumberType, BcdType, "bool", "string"] = "int16"
+    order: ByteOrder | None = None
+    """Order of the bytes, the high byte of a word first. Without it MELSEC's own: ``CDAB``, the low
+    word first, for numbers, and ``BADC``, the first character in the low byte, for text."""
     length: Annotated[int, Field(ge=1, le=480)] = 1
     """Words of a string, two characters each."""
 
     @model_validator(mode="after")
     def _type_fits_device(self) -> Self:
         address = parse_mc_address(self.address)
-        single_bit = address.is_bit_device or address.bit is not None
-        if single_bit is not (self.type == "bool"):
-            raise PydanticCustomError(
-                "type_mismatch",
-                "{address} cannot hold {type}",
-                {"address": self.address, "type": self.type},
-            )
-        reject_overrun(self.address, address.number + self.words - 1, 0xFFFFFF)
+        named = {"address": self.address, "type": self.type}
+        if address.is_single_bit is not (self.type == "bool"):
+            raise PydanticCustomError("type_mismatch", "{address} cannot hold {type}", named)
+        if address.kind.unit == "dword" and self.type not in _DOUBLE_WORD_TYPES:
+            raise PydanticCustomError("double_word", "{address} cannot hold {type}", named)
+        if self.writable and address.bit is not None:
+            raise PydanticCustomError("bit_not_writable", "{address} is a bit of a word", named)
         return self
 
 
 class McDevice(Device):
-    """A MELSEC PLC that answers MC protocol 3E frames in binary code."""
+    """A MELSEC PLC that answers MC protocol (SLMP) frames over TCP."""
 
     host: Host
     port: Port = 5007
-    series: Literal["Q", "L", "QnA", "iQ-L", "iQ-R"] = "Q"
+    series: McSeries = "Q"
+    frame: Literal["3e", "4e"] = "3e"
+    """4E frames carry a serial number, so that no late answer is taken for another."""
+    code: Literal["binary", "ascii", "ascii_xy_hex"] = "binary"
+    """As set in the PLC, which is silent if it is another one. ``ascii_xy_hex`` is for an FX5."""
     network: Annotated[int, Field(ge=0, le=255)] = 0
     station: Annotated[int, Field(ge=0, le=255)] = 0xFF
     """PC number of the frame; 255 is the directly connected CPU."""
-    max_words: Annotated[int, Field(ge=1, le=960)] = 960
+    module_io: Annotated[int, Field(ge=0, le=0xFFFF)] = 0x3FF
+    """Start I/O number of the target module; 0x3FF is the CPU, 0x3E0 to 0x3E3 one of several."""
+    module_station: Annotated[int, Field(ge=0, le=31)] = 0
+    """Station behind a multidrop connection."""
+    monitoring_timer_s: Annotated[float, Field(ge=0, le=16383.75, allow_inf_nan=False)] | None = (
+        None
+    )
+    """How long the PLC may wait for a target behind it, in steps of 0.25 s; 0 is for ever.
+
+    Without it a little less than ``timeout_s``: the PLC should say so before we have left.
+    """
+    max_words: Annotated[int, Field(ge=1, le=960)] | None = None
+    """Words of one batch read; without it what the series allows."""
+    max_random_points: Annotated[int, Field(ge=0, le=192)] | None = None
+    """Words and double words of one random read; 0 for PLCs that do not know the command."""
     max_gap: Annotated[int, Field(ge=0, le=480)] = 32
+    min_request_gap_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.0
+    """Pause between an answer and the next request."""
+    connect_settle_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    """Pause between a close, or a connect, and what follows; without it as the series needs."""
     points: Annotated[tuple[McPoint, ...], Field(min_length=1, strict=False)]
 
+    @property
+    def profile(self) -> McProfile:
+        return MC_PROFILES[self.series]
+
+    @property
+    def word_limit(self) -> int:
+        return self._limit(self.max_words, self.profile.max_words, self.profile.max_words_ascii)
+
+    @property
+    def random_limit(self) -> int:
+        return self._limit(
+            self.max_random_points,
+            self.profile.max_random_points,
+            self.profile.max_random_points_ascii,
+        )
+
+    @property
+    def settle_s(self) -> float:
+        return self.profile.settle_s if self.connect_settle_s is None else self.connect_settle_s
+
+    def _limit(self, configured: int | None, in_binary: int, in_ascii: int) -> int:
+        known = in_binary if self.code == "binary" else in_ascii
+        return known if configured is None else min(configured, known)
+
+    def address_of(self, point: McPoint) -> McAddress:
+        return parse_mc_address(point.address, self.series)
+
     @model_validator(mode="after")
-    def _points_fit_one_request(self) -> Self:
-        reject_long_points(self.points, "max_words", self.max_words)
+    def _fits_the_series(self) -> Self:
+        if self.code == "ascii_xy_hex" and self.series != "FX5":
+            raise PydanticCustomError("code_needs_fx5", "FX5 only", {"series": self.series})
+        problems = [*self._limit_problems(), *self._address_problems()]
+        if problems:
+            raise ValidationError.from_exception_data("McDevice", problems)
+        reject_long_points(self.points, "max_words", self.word_limit)
+        reject_overlapping_writables([self._place(p) for p in self.points if p.writable])
         return self
+
+    def _limit_problems(self) -> list[InitErrorDetails]:
+        return [
+            InitErrorDetails(
+                type="less_than_equal", loc=(key,), input=configured, ctx={"le": limit}
+            )
+            for key, configured, limit in (
+                ("max_words", self.max_words, self.word_limit),
+                ("max_random_points", self.max_random_points, self.random_limit),
+            )
+            if configured is not None and configured > limit
+        ]
+
+    def _address_problems(self) -> list[InitErrorDetails]:
+        """Return what only the series decides, each with the key of its point."""
+        problems = []
+        for index, point in enumerate(self.points):
+            problem = self._address_problem(point)
+            if problem is not None:
+                loc = ("points", index, "address")
+                problems.append(InitErrorDetails(type=problem, loc=loc, input=point.address))
+        return problems
+
+    def _address_problem(self, point: McPoint) -> PydanticCustomError | None:
+        try:
+            address = self.address_of(point)
+        except AddressError as exc:
+            params = {"text": point.address, "hint": exc.hint, **exc.params}
+            return PydanticCustomError("bad_address", "{text} is not an address", params)
+        numbers = 1 if address.kind.unit == "dword" else point.words
+        last = address.number + numbers - 1
+        if last <= self.profile.last_number:
+            return None
+        params = {"address": point.address, "last": last, "le": self.profile.last_number}
+        return PydanticCustomError("past_end", "{address} ends at {last}", params)
+
+    def _place(self, point: McPoint) -> WritablePlace:
+        address = self.address_of(point)
+        numbers = 1 if address.kind.unit == "dword" else point.words
+        name = point.name
+        return WritablePlace(point=name, area=address.device, start=address.number, count=numbers)
 
 
 class McCollector(Collector):

@@ -1,68 +1,23 @@
-"""Reads one Mitsubishi PLC, in a thread of its own because pymcprotocol blocks."""
+"""Reads and writes one Mitsubishi PLC."""
 
 import asyncio
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from collectors.contract.columns import Columns
 from collectors.contract.config_mc import McDevice
-from collectors.contract.points import Quality, Sample, Value
-from collectors.mitsubishi_mc.guard import EndCode, FrameError, GuardedType3E
-from collectors.mitsubishi_mc.plan import first_number, plan
+from collectors.contract.points import Sample, Value
+from collectors.mitsubishi_mc.codec import DoesNotFit, WrongType, decoder, encode
+from collectors.mitsubishi_mc.connection import Connection
+from collectors.mitsubishi_mc.end_codes import COMMAND_UNKNOWN, may_split, quality_of
+from collectors.mitsubishi_mc.frames import EndCode
+from collectors.mitsubishi_mc.plan import RANDOM, first_device, plan, random_devices
+from collectors.mitsubishi_mc.writing import read_point, write_point
 from collectors.runtime.block_reader import Answer, BlockReader, Refusal
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteFailed, reason_of
+from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteFailed, WriteRefused
 from collectors.runtime.planner import Block
-
-_T = TypeVar("_T")
-
-_ADDRESS_CODES: Final = frozenset({0xC056, 0xC05B, 0x4031})
-"""Past the last device, a device that this CPU does not have, outside the configured range."""
-_COUNT_CODES: Final = frozenset({0xC051, 0xC052, 0xC053, 0xC054})
-"""More points than this CPU allows in one request."""
-
-
-class _Connection:
-    """One socket and the thread that uses it."""
-
-    def __init__(self, device: McDevice) -> None:
-        self.plc = GuardedType3E(
-            series=device.series,
-            network=device.network,
-            station=device.station,
-            timeout_s=device.timeout_s,
-        )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mc-{device.id}")
-        self.watched_fd: int | None = None
-
-    async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """Run in the thread, and report each kind of broken connection as lost."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._thread, function, *arguments)
-        except TimeoutError:
-            raise ConnectionLost("no answer in time", Quality.BAD_TIMEOUT) from None
-        except OSError as exc:
-            raise ConnectionLost(reason_of(exc)) from exc
-        except FrameError as exc:
-            raise ConnectionLost(f"wrong answer: {exc}") from exc
-
-    def watch(self, on_readable: Callable[[], None]) -> None:
-        """Between requests a readable socket means the end of the connection, or nonsense."""
-        self.watched_fd = self.plc.fileno()
-        asyncio.get_running_loop().add_reader(self.watched_fd, on_readable)
-
-    def unwatch(self) -> None:
-        fd, self.watched_fd = self.watched_fd, None
-        if fd is not None:
-            asyncio.get_running_loop().remove_reader(fd)
-
-    def close(self) -> None:
-        """Make the thread return and end; it closes the socket that it uses."""
-        self.unwatch()
-        self.plc.abort()
-        self._thread.submit(self.plc.close)
-        self._thread.shutdown(wait=False)
+from collectors.runtime.values import reading
 
 
 class McDriver:
@@ -72,34 +27,65 @@ class McDriver:
         self._device = device
         self._traffic = traffic
         self._on_lost = on_lost
-        self._connection: _Connection | None = None
-        self._readers = {
-            group: BlockReader(blocks, self._request) for group, blocks in plan(device).items()
-        }
+        self._connection: Connection | None = None
+        self._closed_mono = 0.0
+        self._knows_random = True
+        self._readers = self._make_readers()
 
     async def connect(self) -> None:
-        for reader in self._readers.values():
-            reader.merge_again()
-        connection = self._connection = _Connection(self._device)
-        await connection.call(connection.plc.connect, self._device.host, self._device.port)
+        self.forget()
+        # An FX5 that has just seen the end of a connection refuses the next one.
+        await asyncio.sleep(self._closed_mono + self._device.settle_s - time.monotonic())
+        connection = self._connection = Connection(self._device)
+        await connection.connect()
         connection.watch(self._readable)
 
-    async def read(self, group_id: str) -> list[Sample]:
-        connection = self._connection
-        if connection is None or connection.watched_fd is None:
-            raise ConnectionLost("closed by the device")
-        connection.unwatch()
-        samples = await self._readers[group_id].read()
-        connection.watch(self._readable)
-        return samples
+    async def read(self, group_id: str) -> Columns:
+        with self._in_flight():
+            knew_random = self._knows_random
+            columns = await self._readers[group_id].read()
+            if knew_random and not self._knows_random:
+                self._readers = self._make_readers()
+                # A reload may have taken the group away meanwhile.
+                if group_id in self._readers:
+                    columns = await self._readers[group_id].read()
+            return columns
 
-    async def write(self, point_name: str, value: Value) -> Sample:  # noqa: ARG002 - reads only
-        raise WriteFailed("not_supported")
+    async def write(self, point_name: str, value: Value) -> Sample:
+        point = next(point for point in self._device.points if point.name == point_name)
+        address = self._device.address_of(point)
+        try:
+            content = encode(point, value)
+        except DoesNotFit as exc:
+            code = "wrong_type" if isinstance(exc, WrongType) else "does_not_fit"
+            raise WriteRefused(code) from exc
+        with self._in_flight() as connection:
+            plc = connection.plc
+            try:
+                await self._ask(write_point, plc, address, content)
+                answer = await self._ask(read_point, plc, address, point.words)
+            except EndCode as exc:
+                raise WriteFailed("device_refused", exc.code) from None
+        got = decoder(point, address)(answer.payload, 0)
+        name = f"{self._device.id}/{point.name}"
+        sample = reading(name, got, answer.source_ns, answer.received_ns)
+        holds = got == bool(content[0]) if point.type == "bool" else answer.payload == content
+        if not holds:
+            raise WriteFailed("read_back_differs", read_back=sample)
+        return sample
 
     def adopt(self, device: McDevice) -> bool:
-        return device == self._device
+        what_changes = {"groups": device.groups, "points": device.points}
+        if self._device.model_copy(update=what_changes) != device:
+            return False
+        self._device = device
+        self._readers = self._make_readers()
+        return True
 
     def forget(self) -> None:
+        if not self._knows_random:
+            self._knows_random = True
+            self._readers = self._make_readers()
         for reader in self._readers.values():
             reader.merge_again()
 
@@ -107,6 +93,25 @@ class McDriver:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+            self._closed_mono = time.monotonic()
+
+    def _make_readers(self) -> dict[str, BlockReader]:
+        blocks = plan(self._device, with_random=self._knows_random)
+        return {group: BlockReader(blocks[group], self._request) for group in blocks}
+
+    @contextmanager
+    def _in_flight(self) -> Iterator[Connection]:
+        """Leave the socket to the thread, and watch it again when no answer is due any more."""
+        connection = self._connection
+        if connection is None or not connection.is_watched:
+            raise ConnectionLost("closed by the device")
+        connection.unwatch()
+        try:
+            yield connection
+        except WriteFailed:
+            connection.watch(self._readable)
+            raise
+        connection.watch(self._readable)
 
     def _readable(self) -> None:
         connection = self._connection
@@ -117,30 +122,48 @@ class McDriver:
     async def _request(self, block: Block) -> Answer | Refusal:
         connection = self._connection
         assert connection is not None
+        plc = connection.plc
+        sent_ns = time.time_ns()
+        try:
+            if block.area == RANDOM:
+                return await self._ask(plc.read_random, *random_devices(block))
+            return await self._ask(plc.read_words, first_device(block), block.count)
+        except EndCode as exc:
+            if block.area == RANDOM and exc.code == COMMAND_UNKNOWN:
+                self._knows_random = False
+            return _refusal(exc.code, sent_ns)
+
+    async def _ask(self, function: Callable[..., bytes | None], *arguments: object) -> Answer:
+        """Count and time one request.
+
+        Raises:
+            EndCode: the PLC refused it.
+            ConnectionLost: see :meth:`Connection.call`.
+        """
+        connection = self._connection
+        assert connection is not None
+        await connection.pause()
         sent_ns, started = time.time_ns(), time.monotonic()
         try:
-            payload = await connection.call(
-                connection.plc.read_words, block.area, first_number(block), block.count
-            )
-        except EndCode as exc:
-            self._traffic.failed()
-            return _refusal(exc.code, sent_ns)
-        except ConnectionLost:
+            payload = await connection.call(function, *arguments)
+        except (EndCode, ConnectionLost):
             self._traffic.failed()
             raise
         received_ns = time.time_ns()
         self._traffic.answered(time.monotonic() - started, received_ns)
         return Answer(
-            payload=payload, source_ns=(sent_ns + received_ns) // 2, received_ns=received_ns
+            payload=payload or b"",
+            source_ns=(sent_ns + received_ns) // 2,
+            received_ns=received_ns,
         )
 
 
 def _refusal(code: int, sent_ns: int) -> Refusal:
     received_ns = time.time_ns()
     return Refusal(
-        quality=Quality.BAD_CONFIG if code in _ADDRESS_CODES else Quality.BAD_DEVICE,
+        quality=quality_of(code),
         code=code,
-        address_at_fault=code in _ADDRESS_CODES or code in _COUNT_CODES,
+        address_at_fault=may_split(code),
         source_ns=(sent_ns + received_ns) // 2,
         received_ns=received_ns,
     )

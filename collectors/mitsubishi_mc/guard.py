@@ -1,9 +1,10 @@
-"""pymcprotocol's 3E frames over a socket that never passes on a wrong answer.
+"""pymcprotocol's 3E and 4E frames over a socket that never passes on a wrong answer.
 
 pymcprotocol 0.3.0 receives once and looks at nothing: half an answer decodes as zeros, a closed
-connection as success, an answer to the request before as an answer to this one. The frame building
-is right and is kept; connecting, sending and receiving are replaced. As every command of the
-library goes through ``_send`` and ``_recv``, all of them are guarded.
+connection as success, an answer to the request before as an answer to this one. Its frame building
+is right, but for device numbers in ASCII code, and is kept; connecting, sending, receiving and
+device numbers are replaced. As every command of the library goes through ``_send`` and ``_recv``,
+all of them are guarded.
 
 A 3E frame has no serial number, so after any trouble nothing tells a late answer from the right
 one: any error closes the socket.
@@ -11,57 +12,80 @@ one: any error closes the socket.
 
 import contextlib
 import socket
-import struct
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from pymcprotocol import Type3E
+from pymcprotocol import Type3E, Type4E
 
-from collectors.mitsubishi_mc.codec import encode_address
+from collectors.contract.addresses_mc import parse_mc_address
+from collectors.mitsubishi_mc.frames import (
+    DWORD_BYTES,
+    WORD_BYTES,
+    Coding,
+    Device,
+    EndCode,
+    FrameError,
+    Header,
+)
 from collectors.runtime.driver import tune_socket
 
 _BATCH_READ: Final = 0x0401
-_ROUTE: Final = struct.Struct("<BBHB")
-"""Network, PC, request destination I/O and station number; answers repeat them."""
-_HEADER: Final = struct.Struct("<2s5sH")
-"""Subheader, route, length of what follows (SH-080008, "3E frame")."""
-_RESPONSE: Final = b"\xd0\x00"
-_MAX_WORDS: Final = 960
-_MAX_LENGTH: Final = 2 + 2 * _MAX_WORDS
-_TIMER_UNIT_S: Final = 0.25
+_RANDOM_READ: Final = 0x0403
+_BATCH_WRITE: Final = 0x1401
+_RANDOM_WRITE: Final = 0x1402
+_BIT_UNITS: Final = 1
+_MAX_LENGTH: Final = 2 + 2 * 960
+"""End code and the longest data, in bytes of binary code."""
 
 
-class FrameError(Exception):
-    """What came is not the answer to what was sent; the connection is closed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach a CPU.
 
+    Attributes:
+        network: 0 is the network of the connected PLC.
+        station: PC number; 255 is the connected CPU. 0 is a number like others.
+        module_io: Start I/O number of the target module; 03FFh is the CPU.
+        module_station: Station behind a multidrop connection.
+        timeout_s: For the connection, and for one whole answer however it is cut up.
+        timer: How long the PLC may wait for the target, in units of 250 ms; 0 is for ever.
+    """
 
-class EndCode(Exception):
-    """The PLC answered with an end code other than 0: it understood and refused."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-        super().__init__(f"end code {code:04X}")
+    coding: Coding
+    network: int = 0
+    station: int = 0xFF
+    module_io: int = 0x3FF
+    module_station: int = 0
+    timeout_s: float = 1.0
+    timer: int = 4
 
 
 class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type information
-    """One connection to one PLC, for one thread; only :meth:`abort` may be called by another.
+    """One connection to one PLC, for one thread; only :meth:`abort` may be called by another."""
 
-    Args:
-        series: Q, L, QnA, iQ-L or iQ-R.
-        network: 0 is the PLC's own network; ``setaccessopt`` cannot set it back to 0.
-        station: PC number; 255 is the connected CPU.
-        timeout_s: For the connection, and for one whole answer however it is cut up.
-    """
+    _header = Header(has_serial=False)
 
-    def __init__(self, *, series: str, network: int, station: int, timeout_s: float) -> None:
-        super().__init__(plctype=series)
-        self.network = network
-        self.pc = station
-        self.soc_timeout = timeout_s
-        # The PLC should give up first and say so, rather than answer after we have left.
-        self.timer = max(1, int(timeout_s / _TIMER_UNIT_S) - 1)
-        self._is_iq_r = series == "iQ-R"
+    def __init__(self, access: Access) -> None:
+        coding = access.coding
+        # The library knows no FX5, and wide frames of iQ-R only.
+        super().__init__(plctype="iQ-R" if coding.is_wide else "Q")
+        self._set_commtype("ascii" if coding.is_ascii else "binary")
+        # setaccessopt() cannot set a number back to 0.
+        self.network = access.network
+        self.pc = access.station
+        self.dest_moduleio = access.module_io
+        self.dest_modulesta = access.module_station
+        self.soc_timeout = access.timeout_s
+        self.timer = access.timer
+        self._coding = coding
+        self._scale = 2 if coding.is_ascii else 1
+        self._subcommand = 0x0002 if coding.is_wide else 0x0000
+        self._sent = b""
+        self.has_answered = False
+        """Whether any answer was right since the connection was opened."""
         self._sock: socket.socket | None = None
         self._sock_lock = threading.Lock()
         self._aborted = False
@@ -111,8 +135,8 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         """Return the socket's descriptor, to watch it while no request is in flight."""
         return self._socket().fileno()
 
-    def read_words(self, device: str, number: int, count: int) -> bytes:
-        """Read ``count`` words from ``number`` on (command 0401), 16 bits each of bit devices.
+    def read_words(self, first: Device, count: int) -> bytes:
+        """Read ``count`` words from ``first`` on (command 0401), 16 bits each of bit devices.
 
         Returns:
             Two bytes a word, low byte first.
@@ -122,50 +146,106 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
             FrameError: a wrong answer.
             OSError: the connection broke; ``TimeoutError`` if the answer was late.
         """
-        request = (
-            self._make_commanddata(_BATCH_READ, 0x0002 if self._is_iq_r else 0x0000)
-            + encode_address(device, number, is_iq_r=self._is_iq_r)
-            + self._encode_value(count)
-        )
+        head = self._make_commanddata(_BATCH_READ, self._subcommand)
+        request = head + self._coding.device(first) + self._encode_value(count)
+        return self._decoded(self._ask(request, WORD_BYTES * count), WORD_BYTES)
+
+    def read_random(self, words: Sequence[Device], dwords: Sequence[Device]) -> bytes:
+        """Read single words, then double words, wherever they are (command 0403).
+
+        Returns and raises as :meth:`read_words`; of a double word the low word comes first.
+        """
+        head = self._make_commanddata(_RANDOM_READ, self._subcommand)
+        counts = b"".join(self._encode_value(len(part), "byte") for part in (words, dwords))
+        devices = b"".join(self._coding.device(device) for device in (*words, *dwords))
+        middle = WORD_BYTES * len(words)
+        data = self._ask(head + counts + devices, middle + DWORD_BYTES * len(dwords))
+        middle *= self._scale
+        return self._decoded(data[:middle], WORD_BYTES) + self._decoded(data[middle:], DWORD_BYTES)
+
+    def write_words(self, first: Device, content: bytes) -> None:
+        """Write words from ``first`` on (command 1401); raises as :meth:`read_words`."""
+        head = self._make_commanddata(_BATCH_WRITE, self._subcommand)
+        count = self._encode_value(len(content) // WORD_BYTES)
+        self._ask(head + self._coding.device(first) + count + self._coding.encode(content), 0)
+
+    def write_bit(self, device: Device, on: bool) -> None:
+        """Set one bit of a bit device (command 1401); raises as :meth:`read_words`."""
+        head = self._make_commanddata(_BATCH_WRITE, self._subcommand | _BIT_UNITS)
+        count = self._encode_value(1)
+        self._ask(head + self._coding.device(device) + count + self._coding.bit(on), 0)
+
+    def write_dword(self, device: Device, content: bytes) -> None:
+        """Write one double word (command 1402), the only way into some devices of iQ-R."""
+        head = self._make_commanddata(_RANDOM_WRITE, self._subcommand)
+        counts = self._encode_value(0, "byte") + self._encode_value(1, "byte")
+        encoded = self._coding.encode(content, DWORD_BYTES)
+        self._ask(head + counts + self._coding.device(device) + encoded, 0)
+
+    def _ask(self, request: bytes, expected_bytes: int) -> bytes:
+        """Return the data of the answer, ``expected_bytes`` in binary code, twice that in ASCII."""
         try:
             self._send(self._make_senddata(request))
             frame: bytes = self._recv()
-            end_code, data = _split(frame)
-            if end_code == 0 and len(data) != 2 * count:
-                raise FrameError(f"{len(data)} bytes of data instead of {2 * count}")
+            end_code, data = self._split(frame)
+            if end_code == 0 and len(data) != expected_bytes * self._scale:
+                expected = expected_bytes * self._scale
+                raise FrameError(f"{len(data)} bytes of data instead of {expected}")
         except BaseException:
             self.close()
             raise
+        self.has_answered = True
         if end_code:
             raise EndCode(end_code)
         return data
 
+    def _decoded(self, data: bytes, unit_bytes: int) -> bytes:
+        try:
+            return self._coding.decode(data, unit_bytes)
+        except FrameError:
+            self.close()
+            raise
+
+    def _make_devicedata(self, device: str) -> bytes:
+        """Encode a device for the library's own commands, which know it by its name."""
+        address = parse_mc_address(device, self._coding.series)
+        return self._coding.device(Device(address.device, address.number))
+
     def _send(self, send_data: bytes) -> None:
         sock = self._socket()
         try:
-            _check_silent(sock)
+            self._check_silent(sock)
             sock.settimeout(self.soc_timeout)
             sock.sendall(send_data)
+            self._sent = send_data
         except BaseException:
             self.close()
             raise
 
     def _recv(self) -> bytes:
         deadline = time.monotonic() + self.soc_timeout
+        length_at, length_bytes = self._header.length_at * self._scale, 2 * self._scale
         try:
-            header = self._receive_exactly(_HEADER.size, deadline)
-            subheader, route, length = _HEADER.unpack(header)
-            expected = _ROUTE.pack(self.network, self.pc, self.dest_moduleio, self.dest_modulesta)
-            if subheader != _RESPONSE:
-                raise FrameError(f"subheader {subheader.hex()}")
-            if route != expected:
-                raise FrameError(f"route {route.hex()} instead of {expected.hex()}")
-            if not 2 <= length <= _MAX_LENGTH:
+            header = self._receive_exactly(length_at + length_bytes, deadline)
+            self._header.check(self._sent, header, is_ascii=self._coding.is_ascii)
+            length = self._number(header[length_at:])
+            if not 2 * self._scale <= length <= _MAX_LENGTH * self._scale:
                 raise FrameError(f"length {length}")
             return header + self._receive_exactly(length, deadline)
         except BaseException:
             self.close()
             raise
+
+    def _split(self, frame: bytes) -> tuple[int, bytes]:
+        """Return end code and data; an error answer has the request's route and command as data."""
+        start = (self._header.length_at + 2) * self._scale
+        end = start + 2 * self._scale
+        return self._number(frame[start:end]), frame[end:]
+
+    def _number(self, field: bytes) -> int:
+        if not self._coding.is_ascii:
+            return int.from_bytes(field, "little")
+        return int.from_bytes(self._coding.decode(field), "little")
 
     def _receive_exactly(self, size: int, deadline: float) -> bytes:
         sock = self._socket()
@@ -177,9 +257,26 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
             sock.settimeout(remaining_s)
             piece = sock.recv(size - len(received))
             if not piece:
-                raise ConnectionResetError("closed by the device")
+                raise ConnectionResetError(self._closed())
             received += piece
         return bytes(received)
+
+    def _check_silent(self, sock: socket.socket) -> None:
+        """Raise an error if something came already: it answers no question of ours."""
+        sock.setblocking(False)
+        try:
+            early = sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        if not early:
+            raise ConnectionResetError(self._closed())
+        raise FrameError("data without a request")
+
+    def _closed(self) -> str:
+        if self.has_answered:
+            return "closed by the device"
+        # A PLC accepts a second client of a connection entry, and then hangs up.
+        return "closed by the device before any answer; another client may use its connection"
 
     def _adopt(self, sock: socket.socket) -> None:
         with self._sock_lock:
@@ -195,17 +292,12 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         return sock
 
 
-def _check_silent(sock: socket.socket) -> None:
-    """Raise ``FrameError`` if something came already: it answers no question of ours."""
-    sock.setblocking(False)
-    try:
-        early = sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return
-    raise FrameError("data without a request" if early else "closed by the device")
+class GuardedType4E(GuardedType3E, Type4E):  # type: ignore[misc] # the library has no type information
+    """The same with frames that carry a serial number: a new one with every request."""
 
+    _header = Header(has_serial=True)
 
-def _split(frame: bytes) -> tuple[int, bytes]:
-    """Return end code and data; an error answer has the request's route and command as data."""
-    end_code = int.from_bytes(frame[_HEADER.size : _HEADER.size + 2], "little")
-    return end_code, frame[_HEADER.size + 2 :]
+    def _make_senddata(self, requestdata: bytes) -> bytes:
+        self.set_subheaderserial((self.subheaderserial + 1) & 0xFFFF)
+        frame: bytes = super()._make_senddata(requestdata)
+        return frame

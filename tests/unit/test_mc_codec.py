@@ -1,5 +1,6 @@
-"""MELSEC words become values, and addresses become frame bytes."""
+"""MELSEC words become values, and values become words."""
 
+import math
 import struct
 from typing import Any
 
@@ -7,51 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.contract.addresses import MC_BIT_DEVICES, MC_WORD_DEVICES, parse_mc_address
-from collectors.contract.config_mc import McDevice, McPoint
+from collectors.contract.addresses_mc import parse_mc_address
+from collectors.contract.config_base import ByteOrder
+from collectors.contract.config_mc import McPoint
 from collectors.contract.points import Value
-from collectors.mitsubishi_mc.codec import (
-    DEVICE_CODES,
-    decoder,
-    encode_address,
-    format_address,
-)
-from collectors.mitsubishi_mc.plan import describe, first_number, plan
+from collectors.mitsubishi_mc.codec import DoesNotFit, decoder, encode, layout_of
+from collectors.runtime.block_decoder import compile_block
+from collectors.runtime.planner import Block, Field
 
 
 def decode(payload: bytes, address: str = "D0", **settings: Any) -> Value | None:
-    """Put one word of rubbish in front, so that a wrong position shows."""
+    """Decode alone and in a block; one word of rubbish in front makes a wrong position show."""
     point = McPoint(name="p", address=address, **settings)
-    return decoder(point)(b"\xad\xde" + payload, 1)
-
-
-@pytest.mark.parametrize(
-    ("address", "q_series", "iq_r"),
-    [
-        ("D350", "5e0100a8", "5e010000a800"),
-        ("M100", "64000090", "640000009000"),
-        ("X20", "2000009c", "200000009c00"),
-        ("W1F", "1f0000b4", "1f000000b400"),
-        ("R32768", "008000af", "00800000af00"),
-        # Decimal, although pymcprotocol takes it for hexadecimal: a live QnUDV shows 0x05FFFF.
-        ("ZR393215", "ffff05b0", "ffff0500b000"),
-    ],
-)
-def test_addresses_as_they_stand_in_a_frame(address: str, q_series: str, iq_r: str) -> None:
     parsed = parse_mc_address(address)
-    assert encode_address(parsed.device, parsed.number, is_iq_r=False).hex() == q_series
-    assert encode_address(parsed.device, parsed.number, is_iq_r=True).hex() == iq_r
-
-
-def test_every_device_that_a_file_may_name_has_a_code_of_its_own() -> None:
-    assert DEVICE_CODES.keys() == {*MC_BIT_DEVICES, *MC_WORD_DEVICES}
-    assert len(set(DEVICE_CODES.values())) == len(DEVICE_CODES)
-
-
-@given(st.sampled_from(sorted(DEVICE_CODES)), st.integers(0, 0xFFFFFF))
-def test_a_formatted_address_reads_back(device: str, number: int) -> None:
-    parsed = parse_mc_address(format_address(device, number))
-    assert (parsed.device, parsed.number) == (device, number)
+    alone = decoder(point, parsed)
+    value = alone(b"\xad\xde" + payload, 1)
+    field = Field(
+        point="d/p", start=8, count=point.words, decode=alone, layout=layout_of(point, parsed)
+    )
+    block = Block(area="D", start=7, count=1 + point.words, fields=(field,))
+    [in_block], _ = compile_block(block)(b"\xad\xde" + payload)
+    is_usable = not isinstance(value, float) or math.isfinite(value)
+    assert in_block == (value if is_usable else None)
+    return value
 
 
 NUMBERS = {
@@ -93,18 +72,99 @@ def test_each_bit_of_a_word_and_of_sixteen_relays(bit: int) -> None:
     assert decode(payload, f"M{32 + (bit + 1) % 16}", type="bool") is False
 
 
-def test_relays_are_read_as_words_from_a_multiple_of_sixteen() -> None:
-    points = tuple(
-        McPoint(name=address, address=address, type="bool") for address in ("M100", "M8191", "M131")
-    )
-    blocks = plan(McDevice(id="plc", host="h", max_gap=4, points=points))["default"]
-    assert [describe(block) for block in blocks] == ["M96-M143 (3)", "M8176-M8191 (1)"]
-    assert [first_number(block) for block in blocks] == [96, 8176]
+ORDERED: dict[ByteOrder, str] = {
+    "CDAB": "78563412",
+    "ABCD": "34127856",
+    "BADC": "12345678",
+    "DCBA": "56781234",
+}
 
 
-def test_words_are_merged_across_small_gaps() -> None:
-    points = tuple(
-        McPoint(name=address, address=address) for address in ("D100", "D132", "D200", "W10")
-    )
-    blocks = plan(McDevice(id="plc", host="h", max_gap=31, points=points))["default"]
-    assert [describe(block) for block in blocks] == ["D100-D132 (33)", "D200 (1)", "W10 (1)"]
+@pytest.mark.parametrize("order", ORDERED)
+def test_the_letters_of_an_order_mean_what_they_mean_for_modbus(order: ByteOrder) -> None:
+    """The words in the PLC, each with its high byte first, show the letters in this order."""
+    payload = bytes.fromhex(ORDERED[order])
+    words = b"".join(bytes((payload[n + 1], payload[n])) for n in (0, 2))
+    letters = {"A": 0x12, "B": 0x34, "C": 0x56, "D": 0x78}
+    assert words == bytes(letters[letter] for letter in order)
+    assert decode(payload, type="uint32", order=order) == 0x12345678
+
+
+def test_a_text_can_have_its_first_character_in_the_high_byte() -> None:
+    assert decode(b"ERICEP\x007", type="string", length=4, order="ABCD") == "RECIPE7"
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind", "value"),
+    [
+        ("3412", "bcd16", 1234),
+        ("78563412", "bcd32", 12345678),
+        ("9999", "bcd16", 9999),
+        ("3a12", "bcd16", None),
+        ("785634f2", "bcd32", None),
+    ],
+)
+def test_digits_of_four_bits(payload: str, kind: str, value: int | None) -> None:
+    assert decode(bytes.fromhex(payload), type=kind) == value
+
+
+def test_scaled_digits() -> None:
+    assert decode(bytes.fromhex("3412"), type="bcd16", scale=0.1, offset=5) == pytest.approx(128.4)
+    assert decode(bytes.fromhex("fa12"), type="bcd16", scale=0.1) is None
+
+
+KINDS = [*NUMBERS, "bcd16", "bcd32"]
+
+
+@given(st.data(), st.sampled_from(KINDS), st.sampled_from([*ORDERED, None]))
+def test_a_written_number_reads_back(data: st.DataObject, kind: str, order: str | None) -> None:
+    digits = {"bcd16": 4, "bcd32": 8}.get(kind)
+    values = st.integers(0, 10**digits - 1) if digits else NUMBERS[kind][1]
+    value = data.draw(values)
+    point = McPoint(name="p", address="D0", type=kind, order=order)  # type: ignore[arg-type] # drawn
+    assert decode(encode(point, value), type=kind, order=order) == value
+
+
+@given(st.integers(-32768, 32767))
+def test_a_written_step_of_a_scale_reads_back(raw: int) -> None:
+    settings: dict[str, Any] = {"type": "int16", "scale": 0.1, "offset": -5.0}
+    point = McPoint(name="p", address="D0", **settings)
+    value = raw * 0.1 - 5.0
+    assert decode(encode(point, value), **settings) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", [*ORDERED, None])
+def test_a_written_text_reads_back(order: str | None) -> None:
+    settings: dict[str, Any] = {"type": "string", "length": 6, "order": order}
+    point = McPoint(name="p", address="D0", **settings)
+    assert decode(encode(point, "配方 2"), **settings) == "配方 2"
+
+
+@pytest.mark.parametrize(
+    ("settings", "value"),
+    [
+        ({"type": "int16"}, 32768),
+        ({"type": "uint16"}, -1),
+        ({"type": "int16"}, 1.5),
+        ({"type": "int16", "scale": 0.1}, 1.23),
+        ({"type": "int16"}, "7"),
+        ({"type": "int16"}, True),
+        ({"type": "float32"}, 1e300),
+        ({"type": "bcd16"}, 10_000),
+        ({"type": "bcd16"}, -1),
+        ({"type": "string", "length": 2}, "12345"),
+        ({"type": "string", "length": 2}, 7),
+        ({"type": "string", "length": 2}, "a "),
+        ({"type": "int16", "scale": 0.0}, 0),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(settings: dict[str, Any], value: Value) -> None:
+    with pytest.raises(DoesNotFit):
+        encode(McPoint(name="p", address="D0", **settings), value)
+
+
+def test_a_bit_is_on_or_off() -> None:
+    point = McPoint(name="p", address="M7", type="bool")
+    assert [encode(point, value) for value in (True, False, 1, 0)] == [b"\1", b"\0", b"\1", b"\0"]
+    with pytest.raises(DoesNotFit):
+        encode(point, 2)

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from collectors.mitsubishi_mc.guard import EndCode, FrameError, GuardedType3E
+from collectors.contract.addresses_mc import McSeries
+from collectors.mitsubishi_mc.frames import Coding, Device, EndCode, FrameError
+from collectors.mitsubishi_mc.guard import Access, GuardedType3E
 
 WORDS = struct.pack("<4H", 1, 2, 3, 4)
 BROKEN = (OSError, FrameError)
+D0 = Device("D", 0)
+BINARY = Coding("Q", "binary")
 
 
 def answer(data: bytes = WORDS, *, end_code: int = 0, length: int | None = None) -> bytes:
@@ -71,15 +75,15 @@ def peer_with(behaviour: Behaviour) -> Iterator[Peer]:
         thread.join(5)
 
 
-def plc_for(peer: Peer, timeout_s: float = 5.0, series: str = "Q") -> GuardedType3E:
-    plc = GuardedType3E(series=series, network=0, station=0xFF, timeout_s=timeout_s)
+def plc_for(peer: Peer, timeout_s: float = 5.0, series: McSeries = "Q") -> GuardedType3E:
+    plc = GuardedType3E(Access(coding=Coding(series, "binary"), timeout_s=timeout_s))
     plc.connect("127.0.0.1", peer.port)
     return plc
 
 
 @contextmanager
 def connected(
-    behaviour: Behaviour, timeout_s: float = 5.0, series: str = "Q"
+    behaviour: Behaviour, timeout_s: float = 5.0, series: McSeries = "Q"
 ) -> Iterator[tuple[GuardedType3E, Peer]]:
     with peer_with(behaviour) as peer:
         plc = plc_for(peer, timeout_s, series)
@@ -98,77 +102,20 @@ def fails(behaviour: Behaviour, timeout_s: float = 5.0) -> tuple[Exception, floa
     with connected(behaviour, timeout_s) as (plc, _):
         started = time.monotonic()
         with pytest.raises(BROKEN) as caught:
-            plc.read_words("D", 0, 4)
+            plc.read_words(D0, 4)
         elapsed_s = time.monotonic() - started
         with pytest.raises(ConnectionError):
-            plc.read_words("D", 0, 4)
+            plc.read_words(D0, 4)
         return caught.value, elapsed_s
-
-
-VECTORS = {
-    "SH-080008 8.1, D350": (
-        ("D", 350, 2),
-        "500000ffff03000c000000010400005e0100a80200",
-        "d00000ffff030006000000ab560f17",
-        "ab560f17",
-    ),
-    "SH-080008 p.90, M100 to M131 as words": (
-        ("M", 100, 2),
-        "500000ffff03000c00000001040000640000900200",
-        "d00000ffff03000600000034120200",
-        "34120200",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("call", "request_hex", "reply_hex", "data_hex"), VECTORS.values(), ids=VECTORS
-)
-def test_published_frames_go_out_and_come_in_byte_for_byte(
-    call: tuple[str, int, int], request_hex: str, reply_hex: str, data_hex: str
-) -> None:
-    with connected(sends(bytes.fromhex(reply_hex))) as (plc, peer):
-        plc.timer = 0
-        assert plc.read_words(*call).hex() == data_hex
-        assert peer.requests[0].hex() == request_hex
-
-
-def test_the_error_answer_of_a_live_qnudv_is_its_end_code() -> None:
-    reply = bytes.fromhex("d00000ffff03000b00314000ffff030001040000")
-    with connected(sends(reply)) as (plc, peer):
-        plc.timer = 0x10
-        with pytest.raises(EndCode) as caught:
-            plc.read_words("R", 32768, 1)
-        assert caught.value.code == 0x4031
-        assert peer.requests[0].hex() == "500000ffff03000c00100001040000008000af0100"
-
-
-def test_the_published_random_read_goes_through_the_guard_too() -> None:
-    reply = "d00000ffff03001600000095190212302049484e4f544cafb9dec3b7bcddba"
-    request = (
-        "500000ffff030024000000030400000403000000a8000000c2640000902000009cdc0500a86001009d57040090"
-    )
-    with connected(sends(bytes.fromhex(reply))) as (plc, peer):
-        plc.timer = 0
-        words, doubles = plc.randomread(["D0", "TN0", "M100", "X20"], ["D1500", "Y160", "M1111"])
-        assert peer.requests[0].hex() == request
-    assert struct.pack("<4h", *words) + struct.pack("<3i", *doubles) == bytes.fromhex(reply)[11:]
-
-
-def test_iq_r_frames_have_wide_addresses() -> None:
-    with connected(sends(answer(WORDS[:2])), series="iQ-R") as (plc, peer):
-        plc.timer = 0
-        plc.read_words("D", 100, 1)
-        assert peer.requests[0].hex() == "500000ffff03000e0000000104020064000000a8000100"
 
 
 def test_network_and_station_can_be_zero() -> None:
     reply = bytearray(answer(WORDS[:2]))
     reply[3] = 0
     with peer_with(sends(bytes(reply))) as peer:
-        plc = GuardedType3E(series="Q", network=0, station=0, timeout_s=1.0)
+        plc = GuardedType3E(Access(coding=BINARY, station=0))
         plc.connect("127.0.0.1", peer.port)
-        assert plc.read_words("D", 0, 1) == WORDS[:2]
+        assert plc.read_words(D0, 1) == WORDS[:2]
         plc.close()
         assert peer.requests[0][2:4] == b"\0\0"
 
@@ -183,7 +130,7 @@ def test_an_answer_cut_at_every_byte_is_read_whole() -> None:
 
     with connected(cut) as (plc, _):
         for _ in range(len(whole) - 1):
-            assert plc.read_words("D", 0, 4) == WORDS
+            assert plc.read_words(D0, 4) == WORDS
 
 
 def test_the_librarys_own_commands_survive_a_cut_answer() -> None:
@@ -202,7 +149,7 @@ def test_the_librarys_own_commands_survive_a_cut_answer() -> None:
 def test_the_longest_answer_is_read_whole() -> None:
     data = bytes(range(256)) * 7 + bytes(128)
     with connected(sends(answer(data))) as (plc, _):
-        assert plc.read_words("D", 0, 960) == data
+        assert plc.read_words(D0, 960) == data
 
 
 def close_instead(_number: int, _request: bytes, connection: socket.socket) -> None:
@@ -260,7 +207,7 @@ def test_no_flipped_bit_of_a_header_gives_a_value() -> None:
             flipped[position] ^= 1 << bit
             peer = connected(sends(bytes(flipped)), timeout_s=0.05)
             with peer as (plc, _), pytest.raises(BROKEN):
-                plc.read_words("D", 0, 4)
+                plc.read_words(D0, 4)
 
 
 def test_a_late_answer_is_not_taken_for_the_next() -> None:
@@ -276,10 +223,10 @@ def test_a_late_answer_is_not_taken_for_the_next() -> None:
     with peer_with(late_first) as peer:
         plc = plc_for(peer, timeout_s=0.1)
         with pytest.raises(TimeoutError):
-            plc.read_words("D", 0, 4)
+            plc.read_words(D0, 4)
         plc = plc_for(peer, timeout_s=1.0)
         for _ in range(3):
-            assert plc.read_words("D", 0, 4) == WORDS
+            assert plc.read_words(D0, 4) == WORDS
         plc.close()
 
 
@@ -296,9 +243,9 @@ def test_an_answer_that_trickles_does_not_outlive_the_time_out() -> None:
 
 def test_an_answer_that_comes_twice_ends_the_connection() -> None:
     with connected(sends(answer() * 2)) as (plc, _):
-        assert plc.read_words("D", 0, 4) == WORDS
+        assert plc.read_words(D0, 4) == WORDS
         with pytest.raises(FrameError, match="without a request"):
-            plc.read_words("D", 0, 4)
+            plc.read_words(D0, 4)
 
 
 def test_an_end_code_keeps_the_connection() -> None:
@@ -308,9 +255,9 @@ def test_an_end_code_keeps_the_connection() -> None:
 
     with connected(refuse_first) as (plc, _):
         with pytest.raises(EndCode) as caught:
-            plc.read_words("D", 0, 4)
+            plc.read_words(D0, 4)
         assert caught.value.code == 0xC056
-        assert plc.read_words("D", 0, 4) == WORDS
+        assert plc.read_words(D0, 4) == WORDS
 
 
 def test_abort_ends_a_call_in_another_thread() -> None:
@@ -322,7 +269,7 @@ def test_abort_ends_a_call_in_another_thread() -> None:
 
         def call() -> None:
             try:
-                plc.read_words("D", 0, 4)
+                plc.read_words(D0, 4)
             except BROKEN as exc:
                 errors.append(exc)
 
@@ -344,7 +291,7 @@ def test_abort_ends_a_connect_in_another_thread() -> None:
         for sock in (first, second):
             sock.setblocking(False)
             sock.connect_ex(full.getsockname())
-        plc = GuardedType3E(series="Q", network=0, station=0xFF, timeout_s=30.0)
+        plc = GuardedType3E(Access(coding=BINARY, timeout_s=30.0))
         errors: list[BaseException] = []
 
         def call() -> None:
@@ -368,7 +315,7 @@ def test_abort_ends_a_connect_in_another_thread() -> None:
 def test_a_refused_connection_leaves_no_socket_open() -> None:
     with peer_with(close_instead) as peer:
         port = peer.port
-    plc = GuardedType3E(series="Q", network=0, station=0xFF, timeout_s=1.0)
+    plc = GuardedType3E(Access(coding=BINARY, timeout_s=1.0))
     with pytest.raises(ConnectionRefusedError):
         plc.connect("127.0.0.1", port)
     with pytest.raises(ConnectionError):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.contract.addresses import parse_mc_address, parse_modbus_address
+from collectors.contract.addresses import parse_modbus_address
+from collectors.contract.addresses_mc import parse_mc_address
 from collectors.contract.config import load_collector
 from simulators import addresses
 from simulators.problems import (
