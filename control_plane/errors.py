@@ -102,6 +102,36 @@ class NewerSchema(ControlPlaneError):
     code = "newer_schema"
 
 
+class BackupFailed(ControlPlaneError):
+    """The archive of a backup cannot be written."""
+
+    code = "backup_failed"
+
+
+class BadArchive(ControlPlaneError):
+    """A file is no backup, or a damaged one."""
+
+    code = "bad_archive"
+
+
+class ArchiveTooNew(ControlPlaneError):
+    """A backup was written in a form that this program does not know yet."""
+
+    code = "archive_too_new"
+
+
+class StillRunning(ControlPlaneError):
+    """Part of the installation runs while its files are to be replaced."""
+
+    code = "still_running"
+
+
+class RestoreFailed(ControlPlaneError):
+    """The files of a backup cannot be put in place; what was there is back."""
+
+    code = "restore_failed"
+
+
 class NotAuthenticated(ControlPlaneError):
     """No session and no token, or an ended one."""
 

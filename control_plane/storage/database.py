@@ -76,6 +76,11 @@ class StateDatabase:
         except (ValueError, TypeError) as exc:
             raise StorageError(reason=f"DATABASE_URL: {exc}") from exc
 
+    @property
+    def file(self) -> Path | None:
+        """Where SQLite keeps the data; ``None`` for PostgreSQL."""
+        return Path(self._database.database).absolute() if self.engine == "sqlite" else None
+
     @contextlib.contextmanager
     def connection(self) -> Iterator[Any]:
         """Open this thread's connection, or use the one that is open, and close what was opened.

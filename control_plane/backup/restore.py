@@ -1,0 +1,231 @@
+"""Puts a backup in place of a stopped installation, all or nothing; keeps what was there."""
+
+import contextlib
+import fcntl
+import json
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from control_plane.backup.archive import STATE, Archive, Manifest, Progress
+from control_plane.backup.home import settings_directories
+from control_plane.clock import Clock
+from control_plane.domain.audit import AuditEvent
+from control_plane.errors import NewerSchema, RestoreFailed, StillRunning
+from control_plane.settings import Settings
+from control_plane.storage.audit import AuditTrail
+from control_plane.storage.database import StateDatabase
+from control_plane.storage.rows import Row, insert, known_schema, make_schema, replacing
+
+_SQLITE_PARTS = ("", "-wal", "-shm")
+_PROBE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """What was restored; ``kept`` is where that lies which was there before."""
+
+    created_at: str
+    daqplane: str
+    rows: int
+    files: int
+    history_files: int
+    kept: str
+
+
+def check(file: Path, progress: Progress) -> Manifest:
+    """Read a backup from end to end and return what it says of itself.
+
+    Raises:
+        BadArchive, ArchiveTooNew, NewerSchema.
+    """
+    with Archive(file) as archive:
+        _check_schema(archive)
+        archive.verify(progress)
+        return archive.manifest
+
+
+def restore(
+    settings: Settings, clock: Clock, file: Path, *, actor: str, progress: Progress
+) -> RestoreReport:
+    """Check the backup whole, then put it in place.
+
+    Killed half-way, it is repeated with the same backup; nothing that was there is deleted.
+
+    Raises:
+        StillRunning: something of this installation runs.
+        BadArchive, ArchiveTooNew, NewerSchema: nothing was touched.
+        RestoreFailed, StorageError: everything is as it was.
+    """
+    stamp = f"{clock.now():%Y%m%dT%H%M%SZ}"
+    with _nothing_running(settings.home), Archive(file) as archive:
+        _check_schema(archive)
+        archive.verify(progress)
+        swap = _Swap(settings.home, stamp)
+        try:
+            rows = _put_in_place(settings, archive, swap)
+        except OSError as exc:
+            raise RestoreFailed(file=str(file), reason=str(exc)) from exc
+        finally:
+            swap.clear()
+        _note(settings, clock, file, actor)
+        names = [member.name for member in archive.manifest.members]
+        days = sum(name.startswith("history/") for name in names)
+        return RestoreReport(
+            created_at=archive.manifest.created_at,
+            daqplane=archive.manifest.daqplane,
+            rows=rows,
+            files=len(names) - days - sum(name.startswith(STATE) for name in names),
+            history_files=days,
+            kept=str(swap.kept),
+        )
+
+
+def _put_in_place(settings: Settings, archive: Archive, swap: "_Swap") -> int:
+    """Unpack beside what is there, then change places; the database commits last."""
+    _unpack(archive, swap.fresh)
+    wanted = StateDatabase(settings.database_url)
+    with contextlib.ExitStack() as stack:
+        if wanted.file is None:
+            database = wanted
+        else:
+            database = StateDatabase(f"sqlite:///{swap.fresh / 'state.db'}")
+        stack.callback(database.close)
+        with replacing(database, f"replaced_{swap.stamp.lower()}"):
+            rows = _load_state(archive, database)
+            if wanted.file is None:
+                stack.enter_context(swap.undone_on_error())
+                _exchange_files(settings, swap)
+                return rows
+    with swap.undone_on_error():
+        for part in _SQLITE_PARTS:
+            swap.put(swap.fresh / f"state.db{part}", Path(f"{wanted.file}{part}"))
+        _exchange_files(settings, swap)
+    return rows
+
+
+def _exchange_files(settings: Settings, swap: "_Swap") -> None:
+    home = settings.home
+    present = [*settings_directories(home), *home.glob("*.toml")]
+    restored = [p for p in swap.fresh.iterdir() if not p.name.startswith("state.db")]
+    for name in sorted({path.name for path in (*present, *restored)}):
+        swap.put(swap.fresh / name, home / name)
+
+
+def _load_state(archive: Archive, database: StateDatabase) -> int:
+    """Build the schema of then, fill it, and bring it up to date."""
+    make_schema(database, archive.manifest.schema[-1])
+    rows = 0
+    for member in archive.manifest.members:
+        if member.name.startswith(STATE):
+            table = member.name.removeprefix(STATE).removesuffix(".jsonl")
+            lines = archive.lines(member.name)
+            columns: list[str] = json.loads(next(lines))
+            rows += insert(database, table, columns, map(_row, lines))
+    make_schema(database)
+    return rows
+
+
+def _row(line: bytes) -> Row:
+    row: Row = json.loads(line)
+    return row
+
+
+def _unpack(archive: Archive, directory: Path) -> None:
+    for member in archive.manifest.members:
+        if member.name.startswith(STATE):
+            continue
+        target = directory / member.name
+        target.parent.mkdir(mode=0o750, exist_ok=True)
+        with target.open("wb") as stream:
+            target.chmod(member.mode & 0o777)
+            for chunk in archive.chunks(member.name):
+                stream.write(chunk)
+
+
+class _Swap:
+    """Exchanges files of ``home`` for those in :attr:`fresh`, keeping the old ones."""
+
+    def __init__(self, home: Path, stamp: str) -> None:
+        for left in home.glob(".restoring-*"):  # by a restore that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        self.stamp = stamp
+        self.kept = home / f"replaced-{stamp}"
+        self.fresh = home / f".restoring-{stamp}"
+        self._moves: list[tuple[Path, Path]] = []
+        self.fresh.mkdir(mode=0o700)
+        self.kept.mkdir(mode=0o700)
+
+    def put(self, new: Path, place: Path) -> None:
+        """Set aside what is at ``place``, then put ``new`` there; either may be missing."""
+        if place.exists():
+            self._move(place, self.kept / place.name)
+        if new.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._move(new, place)
+
+    def _move(self, source: Path, target: Path) -> None:
+        shutil.move(source, target)
+        self._moves.append((source, target))
+
+    @contextlib.contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            for source, target in reversed(self._moves):
+                shutil.move(target, source)
+            raise
+
+    def clear(self) -> None:
+        """Remove what is left of our own; what was set aside stays."""
+        shutil.rmtree(self.fresh, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.kept.rmdir()  # if nothing was replaced
+
+
+def _check_schema(archive: Archive) -> None:
+    known, schema = known_schema(), archive.manifest.schema
+    if unknown := [name for name in schema if name not in known]:
+        raise NewerSchema(migrations=", ".join(unknown))
+    if not schema or schema != known[: len(schema)]:
+        raise archive.bad("its schema is not one that this program ever had")
+
+
+@contextlib.contextmanager
+def _nothing_running(home: Path) -> Iterator[None]:
+    """Refuse if a part of the installation runs, and let none start meanwhile.
+
+    Raises:
+        StillRunning: names it.
+    """
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.ExitStack() as locks:
+        probe.settimeout(_PROBE_S)
+        with contextlib.suppress(OSError):
+            probe.connect(str(home / "run" / "supervisor.sock"))
+            raise StillRunning(home=str(home), part="supervisord")
+        # A start migrates the database first, and waits for this lock.
+        (home / "run" / "migrate.lock").touch()
+        for path in (*home.glob("run/*.lock"), *home.glob("run/lock/*.lock")):
+            file = locks.enter_context(path.open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StillRunning(home=str(home), part=path.stem) from None
+        yield
+
+
+def _note(settings: Settings, clock: Clock, file: Path, actor: str) -> None:
+    database = StateDatabase(settings.database_url)
+    event = AuditEvent(
+        at=clock.now(),
+        actor=actor,
+        origin="console",
+        action="backup.restore",
+        target=file.name,
+        outcome="done",
+    )
+    AuditTrail(database).record(event)
+    database.close()
