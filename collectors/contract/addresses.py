@@ -9,6 +9,8 @@ from collectors.contract.messages import sentence
 ModbusTable = Literal["coil", "discrete", "input", "holding"]
 
 _MODBUS = re.compile(r"(coil|discrete|input|holding):(\d{1,5})(?:\.(\d{1,2}))?")
+_MODBUS_ALIAS = re.compile(r"([0134])(\d{4,5})(?:\.(\d{1,2}))?")
+_ALIAS_TABLES = {"0": "coil", "1": "discrete", "3": "input", "4": "holding"}
 
 
 class AddressError(ValueError):
@@ -37,14 +39,20 @@ class ModbusAddress:
 def parse_modbus_address(text: str) -> ModbusAddress:
     """Read ``holding:100``, ``input:7``, ``holding:100.3`` (a bit), ``coil:0`` or ``discrete:12``.
 
+    Manuals count from 1 and put a digit for the table in front: their ``40101`` or ``400101`` is
+    ``holding:100``, and is read as well.
+
     Raises:
         AddressError: not one of these forms, or outside 0..65535.
     """
-    match = _MODBUS.fullmatch(text)
-    if match is None:
+    if match := _MODBUS.fullmatch(text):
+        table, offset = match[1], int(match[2])
+    elif match := _MODBUS_ALIAS.fullmatch(text):
+        table, offset = _ALIAS_TABLES[match[1]], int(match[2]) - 1
+    else:
         raise AddressError("modbus_form")
-    table, offset, bit = match[1], int(match[2]), match[3]
-    if offset > 0xFFFF:
+    bit = match[3]
+    if not 0 <= offset <= 0xFFFF:
         raise AddressError("modbus_offset")
     if bit is not None and (table in ("coil", "discrete") or int(bit) > 15):
         raise AddressError("modbus_bit")

@@ -40,12 +40,15 @@ NumberType = Literal[
 ]  # fmt: skip
 BcdType = Literal["bcd16", "bcd32"]
 """Four or eight decimal digits, four bits each, without a sign."""
+SmallType = Literal["int8h", "int8l", "uint8h", "uint8l", "float16"]
+"""The high or the low byte of a register, and half-precision numbers."""
 ByteOrder = Literal["ABCD", "BADC", "CDAB", "DCBA"]
 """Order of the bytes of a 32-bit value on the wire; ABCD is the standard's big-endian order."""
 
 _WORDS = {
     "bool": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "float32": 2,
     "int64": 4, "uint64": 4, "float64": 4, "bcd16": 1, "bcd32": 2,
+    "int8h": 1, "int8l": 1, "uint8h": 1, "uint8l": 1, "float16": 1,
 }  # fmt: skip
 
 
@@ -115,7 +118,7 @@ class Point(Strict):
 class WordPoint(Point):
     """A point that fills words of a device's memory, or one bit of it."""
 
-    type: Literal[NumberType, BcdType, "bool", "string"] = "uint16"
+    type: Literal[NumberType, BcdType, SmallType, "bool", "string"] = "uint16"
     length: int = 1
     """Words of a string, two characters each."""
 

@@ -5,33 +5,52 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from collectors.contract.addresses import parse_modbus_address
+from collectors.contract.addresses import ModbusAddress, parse_modbus_address
 from collectors.contract.config_base import (
+    BcdType,
     ByteOrder,
     Collector,
     Device,
     Host,
     NumberType,
     Port,
+    SmallType,
+    Strict,
     WordPoint,
+    WritablePlace,
     address_text,
     reject_long_points,
+    reject_overlapping_writables,
     reject_overrun,
 )
+from collectors.contract.config_files import ReadableFile, SecretFile
+
+Framing = Literal["tcp", "rtu_over_tcp", "tls"]
+LongOrder = Literal[
+    "ABCDEFGH", "BADCFEHG", "CDABGHEF", "DCBAHGFE", "EFGHABCD", "FEHGBADC", "GHEFCDAB", "HGFEDCBA"
+]
+"""Order of the bytes of a 64-bit value on the wire, where the four letters do not say it."""
+
+_BITS_PER_REGISTER = 16
+_LONG_BYTES = 8
 
 
 class ModbusPoint(WordPoint):
-    """A coil, a discrete input, or one or more registers."""
+    """A coil, a discrete input, one or more registers, or one bit of a register."""
 
     address: Annotated[str, address_text(parse_modbus_address)]
-    type: Literal[NumberType, "bool", "string"] = "uint16"
-    order: ByteOrder = "ABCD"
+    type: Literal[NumberType, BcdType, SmallType, "bool", "string"] = "uint16"
+    order: Literal[ByteOrder, LongOrder] = "ABCD"
     length: Annotated[int, Field(ge=1, le=125)] = 1
     """Registers of a string, two characters each."""
 
+    @property
+    def place(self) -> ModbusAddress:
+        return parse_modbus_address(self.address)
+
     @model_validator(mode="after")
     def _type_fits_table(self) -> Self:
-        address = parse_modbus_address(self.address)
+        address = self.place
         single_bit = address.is_bit_table or address.bit is not None
         if single_bit is not (self.type == "bool"):
             raise PydanticCustomError(
@@ -39,30 +58,101 @@ class ModbusPoint(WordPoint):
                 "{address} cannot hold {type}",
                 {"address": self.address, "type": self.type},
             )
+        if self.writable and address.table in ("discrete", "input"):
+            raise PydanticCustomError(
+                "read_only_table", "{address} is read only", {"address": self.address}
+            )
+        if len(self.order) == _LONG_BYTES and 2 * self.words != _LONG_BYTES:
+            params = {"order": self.order, "type": self.type, "bytes": 2 * self.words}
+            raise PydanticCustomError("long_order", "{order} for {type}", params)
         reject_overrun(self.address, address.offset + self.words - 1, 0xFFFF)
         return self
 
 
+class TlsFiles(Strict):
+    """Certificates of Modbus/TCP Security, all PEM."""
+
+    ca: ReadableFile
+    """Whom the device's certificate must come from."""
+    cert: ReadableFile
+    """Ours."""
+    key: SecretFile
+    server_name: Host | None = None
+    """Name in the device's certificate, where it is not ``host``."""
+
+
 class ModbusDevice(Device):
-    """A Modbus TCP server, or one unit behind a gateway."""
+    """A Modbus server, or one unit behind a gateway.
+
+    Devices with the same host and port are units behind one gateway and share its connections.
+    """
 
     host: Host
     port: Port = 502
+    framing: Framing = "tcp"
+    tls: TlsFiles | None = None
     unit_id: Annotated[int, Field(ge=0, le=255)] = 1
+    accept_any_unit: bool = False
+    """Accept answers that carry another unit id, as some devices without units send."""
+    connections: Annotated[int, Field(ge=1, le=8)] = 2
+    """TCP connections that a gateway with several units allows. Of two or more the last one is
+    kept for units that do not answer, so that they do not delay the others."""
     max_registers: Annotated[int, Field(ge=1, le=125)] = 125
     max_bits: Annotated[int, Field(ge=1, le=2000)] = 2000
     max_gap: Annotated[int, Field(ge=0, le=125)] = 16
     """Unused registers that one request may span to save a second request."""
+    min_request_gap_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.0
+    """Pause between an answer and the next request on the same connection."""
     points: Annotated[tuple[ModbusPoint, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")
     def _points_fit_one_request(self) -> Self:
         reject_long_points(self.points, "max_registers", self.max_registers)
+        reject_overlapping_writables(
+            [_writable_place(point) for point in self.points if point.writable]
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _tls_has_certificates(self) -> Self:
+        if self.framing == "tls" and self.tls is None:
+            raise PydanticCustomError("tls_needed", "no certificates", {})
+        if self.framing != "tls" and self.tls is not None:
+            params = {"key": "tls", "needed": 'framing = "tls"'}
+            raise PydanticCustomError("key_needs", "{key} without {needed}", params)
         return self
 
 
 class ModbusCollector(Collector):
-    """Reads Modbus TCP devices."""
+    """Reads Modbus devices."""
 
     protocol: Literal["modbus_tcp"]
     devices: Annotated[tuple[ModbusDevice, ...], Field(min_length=1, max_length=200, strict=False)]
+
+    @model_validator(mode="after")
+    def _units_of_a_gateway_agree(self) -> Self:
+        first: dict[tuple[str, int], ModbusDevice] = {}
+        for device in self.devices:
+            other = first.setdefault((device.host, device.port), device)
+            for key in ("framing", "tls", "connections", "min_request_gap_s"):
+                if getattr(device, key) != getattr(other, key):
+                    params = {"a": other.id, "b": device.id, "key": key}
+                    raise PydanticCustomError(
+                        "different_gateway",
+                        "{a} and {b} differ in {key}",
+                        {**params, "host": device.host, "port": device.port},
+                    )
+        return self
+
+
+def _writable_place(point: ModbusPoint) -> WritablePlace:
+    """Return the bits that a write changes, so that two bits of a register do not overlap."""
+    address = point.place
+    if address.is_bit_table:
+        return WritablePlace(point=point.name, area=address.table, start=address.offset, count=1)
+    first = _BITS_PER_REGISTER * address.offset
+    if address.bit is not None:
+        first, count = first + address.bit, 1
+    else:
+        count = _BITS_PER_REGISTER * point.words
+    return WritablePlace(point=point.name, area=address.table, start=first, count=count)

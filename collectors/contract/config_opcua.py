@@ -1,12 +1,10 @@
 """What a collector file may say about OPC UA servers."""
 
 import math
-import stat
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from collectors.contract.addresses import parse_opcua_node_id
@@ -18,6 +16,7 @@ from collectors.contract.config_base import (
     Seconds,
     address_text,
 )
+from collectors.contract.config_files import ReadableFile, SecretFile
 
 Mode = Literal["poll", "subscribe"]
 SecurityPolicy = Literal[
@@ -27,29 +26,6 @@ SecurityMode = Literal["sign", "sign_and_encrypt"]
 
 FASTEST_QUEUE = 100
 """Changes that a server keeps for us where it samples as fast as it can."""
-
-
-def _readable_file(text: str) -> str:
-    path = Path(text)
-    if not path.is_absolute():
-        raise PydanticCustomError("relative_path", "{path} is not absolute", {"path": text})
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as exc:
-        params = {"path": text, "reason": exc.strerror or str(exc)}
-        raise PydanticCustomError("missing_file", "{path}: {reason}", params) from None
-    return text
-
-
-def _secret_file(text: str) -> str:
-    if Path(_readable_file(text)).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise PydanticCustomError("open_secret", "others can read {path}", {"path": text})
-    return text
-
-
-ReadableFile = Annotated[str, AfterValidator(_readable_file)]
-SecretFile = Annotated[str, AfterValidator(_secret_file)]
 
 
 class OpcUaPoint(Point):
