@@ -1,30 +1,32 @@
-"""Moves one collector's spool into the store, and keeps its troubles to itself."""
+"""Moves one collector's spool into one store, and keeps its troubles to itself.
+
+In order and with what is live in front: once the store is far behind, a second lane starts at the
+newest segment, so that charts show the present at once, while the first works off the backlog.
+What the live lane has stored is skipped when the first one gets there. A restart forgets the live
+lane; what it had stored is then stored again, which changes nothing.
+"""
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from collectors.history.embedded.store import EmbeddedStore
-from collectors.history.segment import Position
-from collectors.history.spool_reader import Record, SpoolReader
+from collectors.history.breaker import Breaker
+from collectors.history.dead_letters import DeadLetters
+from collectors.history.lane import Lane
+from collectors.history.ledger import Ledger, ledger_path, read_ledger, write_ledger
+from collectors.history.segment import Position, list_segments
+from collectors.history.spool_reader import SpoolReader
+from collectors.history.store import Store, StoreUnavailable
+from collectors.history.troubles import Troubles, reason_of
 
-_log = logging.getLogger(__name__)
-
-STORE = "embedded"
-"""Names the cursor file in each spool."""
-
-_BATCH_RECORDS = 500
-_BATCH_SAMPLES = 20_000
-"""One transaction, some 100 ms of work, so that a stop never waits for long."""
+LIVE_LAG_S = 10.0
+"""A store that is further behind gets the newest samples first."""
 _NOT_STORED = "samples cannot be stored; they wait in the spool"
 _NOT_COMMITTED = "cursor cannot be written; a restart will store samples again"
-_FIRST_RETRY_S = 0.5
-_LONGEST_RETRY_S = 30.0
-_MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,137 +34,180 @@ class DrainStatus:
     """How far the store is behind one collector.
 
     Attributes:
-        stored: Samples stored since the historian started.
+        ledger: What became of the records so far.
+        live: The same of the live lane, if there is one; its records are further ahead.
         queued_bytes: Size of what is still to be read.
-        lag_s: Age of the oldest record that is not stored; 0 if all are.
-        corrupt_records: Damaged places in the spool, skipped.
-        gaps: Times that the spool had dropped records before they were read.
+        oldest_ns: When the oldest record that is not stored was put, ``None`` if all are stored.
         last_error: What does not work now; ``None`` as soon as it does.
     """
 
-    stored: int
+    ledger: Ledger
+    live: Ledger | None
     queued_bytes: int
-    lag_s: float
-    corrupt_records: int
-    gaps: int
+    oldest_ns: int | None
     last_error: str | None
 
 
 class Drain:
-    """Reads the spool of ``collector`` and appends to a store that it shares with other drains."""
+    """Reads the spool of ``collector`` for a store that it shares with other drains.
+
+    Raises:
+        OSError: the spool cannot be read.
+    """
 
     def __init__(
         self,
         collector: str,
         spool: Path,
-        store: EmbeddedStore,
+        store: Store,
+        dead_letters: DeadLetters,
+        *,
         monotonic: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._collector = collector
+        self.collector = collector
+        self._spool = spool
         self._store = store
+        self._dead_letters = dead_letters
         self._monotonic = monotonic
-        self._reader = SpoolReader(spool, STORE)
-        self._unstored: list[Record] = []
-        self._stored_up_to: Position | None = None
-        self._stored = 0
-        self._failures = 0
-        self._retry_mono = 0.0
-        self._troubles: dict[str, _Trouble] = {}
+        self._wall_ns = wall_ns
+        self._breaker = Breaker(monotonic=monotonic)
+        self._troubles = Troubles({"collector": collector, "store": store.name}, monotonic)
+        reader = _with_cursor(spool, store.name)
+        behind = reader.position.sequence if reader.position else 0
+        ledger = read_ledger(ledger_path(spool, store.name), behind)
+        self._main = Lane(reader, ledger, store.replay_window_s, monotonic)
+        self._live: Lane | None = None
+        self._written = Ledger()
 
     def step(self) -> bool:
-        """Store the next batch; return whether there was one.
+        """Store the next batch, the newest first; return whether there was one.
 
-        Never raises: a failure is logged when it changes, and the same batch tried again later.
+        Any failure but that of the whole store is kept here: logged when it changes, and the same
+        batch tried again later.
+
+        Raises:
+            StoreUnavailable: the store takes nothing now.
         """
-        if self._failures and self._monotonic() < self._retry_mono:
-            return False
-        try:
-            had_batch = self._store_batch()
-        except Exception as exc:  # noqa: BLE001 - one spool must not stop the others
-            retry_s = min(_FIRST_RETRY_S * 2**self._failures, _LONGEST_RETRY_S)
-            self._retry_mono = self._monotonic() + retry_s
-            self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
-            self._failed(_NOT_STORED, exc)
-            return False
-        self._failures = 0
-        self._succeeded(_NOT_STORED)
-        return had_batch
+        return self._guarded(lambda: self._store_from(self._live or self._main))
+
+    def step_backlog(self) -> bool:
+        """Store the next batch of what is behind the live lane; return whether there was one.
+
+        Raises:
+            StoreUnavailable: the store takes nothing now.
+        """
+        return self._live is not None and self._guarded(lambda: self._store_from(self._main))
+
+    @property
+    def confirmed(self) -> int:
+        """The last record that is in the store with all before it."""
+        return self._main.ledger.sequence
 
     def commit(self) -> None:
-        """Remember what is stored. Call this only after the store has been synced."""
-        if self._stored_up_to is None:
-            return
-        try:
-            self._reader.commit(self._stored_up_to)
-        except OSError as exc:
-            self._failed(_NOT_COMMITTED, exc)
-        else:
-            self._succeeded(_NOT_COMMITTED)
+        """Remember what is safe in the store.
 
-    def status(self, now_ns: int) -> DrainStatus:
-        """Return the state at ``now_ns``, the wall clock in ns."""
-        queued_bytes, lag_s = 0, 0.0
-        troubles = [trouble.reason for trouble in self._troubles.values()]
+        Call this only after the store has been synced, and was seen not to have died.
+        """
+        if self._live is not None:
+            self._live.settle()
+        safe = self._main.settle()
         try:
-            queued_bytes = self._reader.backlog_bytes()
-            oldest_ns = (
-                self._unstored[0].wall_ns
-                if self._unstored
-                else self._reader.oldest_unread_wall_ns()
-            )
-            lag_s = 0.0 if oldest_ns is None else max(0.0, (now_ns - oldest_ns) / 1e9)
+            if self._main.ledger != self._written:
+                write_ledger(ledger_path(self._spool, self._store.name), self._main.ledger)
+                self._written = replace(self._main.ledger)
+            if safe is not None:
+                self._main.reader.commit(safe)
         except OSError as exc:
-            troubles.append(_reason(exc))
+            self._troubles.note(_NOT_COMMITTED, exc)
+        else:
+            self._troubles.over(_NOT_COMMITTED)
+
+    def rewind(self) -> None:
+        """Store again what the store has confirmed within its replay window."""
+        for lane in (self._main, self._live):
+            if lane is not None:
+                lane.rewind()
+
+    def status(self) -> DrainStatus:
+        """Return the state of this moment."""
+        ledger, error = replace(self._main.ledger), self._troubles.first
+        queued_bytes, oldest_ns = 0, None
+        try:
+            queued_bytes = self._main.reader.backlog_bytes()
+            oldest_ns = self._main.oldest_unstored_ns()
+        except OSError as exc:
+            error = error or reason_of(exc)
         return DrainStatus(
-            stored=self._stored,
+            ledger=ledger,
+            live=None if self._live is None else replace(self._live.ledger),
             queued_bytes=queued_bytes,
-            lag_s=round(lag_s, 3),
-            corrupt_records=self._reader.corrupt_records,
-            gaps=self._reader.gaps,
-            last_error=troubles[0] if troubles else None,
+            oldest_ns=oldest_ns,
+            last_error=error,
         )
 
     def close(self) -> None:
         """Let go of the spool's files."""
-        self._reader.close()
+        self._main.reader.close()
+        if self._live is not None:
+            self._live.reader.close()
 
-    def _store_batch(self) -> bool:
-        # Kept until stored: reading them again would count the same damage again.
-        self._unstored = self._unstored or self._reader.read(
-            _BATCH_RECORDS, max_samples=_BATCH_SAMPLES
-        )
-        batch = self._unstored
-        if batch:
-            self._stored += self._store.append(self._collector, batch)
-            self._stored_up_to = batch[-1].end
-            self._unstored = []
-        return bool(batch)
+    def _guarded(self, work: Callable[[], bool]) -> bool:
+        if not self._breaker.is_due:
+            return False
+        try:
+            had_batch = work()
+        except StoreUnavailable:
+            raise
+        except Exception as exc:  # noqa: BLE001 - one spool must not stop the others
+            self._breaker.failed()
+            self._troubles.note(_NOT_STORED, exc)
+            return False
+        self._breaker.succeeded()
+        self._troubles.over(_NOT_STORED)
+        return had_batch
 
-    def _failed(self, event: str, exc: Exception) -> None:
-        """Log ``event`` if it or its reason is new."""
-        known = self._troubles.get(event)
-        reason = _reason(exc)
-        if known is None or known.reason != reason:
-            since_mono = self._monotonic() if known is None else known.since_mono
-            self._troubles[event] = _Trouble(reason=reason, since_mono=since_mono)
-            facts = {"collector": self._collector, "reason": reason}
-            _log.error(event, extra=facts, exc_info=exc)
+    def _store_from(self, lane: Lane) -> bool:
+        records = lane.batch()
+        if records:
+            appended = self._store.append(self.collector, records)
+            new = [r for r in appended.refusals if r.sequence > lane.ledger.sequence]
+            if new:
+                self._dead_letters.bury(self.collector, new)
+            lane.confirm(appended.refusals)
+            if self._live is None and self._is_late(records[0].wall_ns):
+                self._open_live_lane(records[-1].sequence)
+        elif self._live is not None and self._main.is_at_end:
+            self._join_lanes(self._live)
+        return bool(records)
 
-    def _succeeded(self, event: str) -> None:
-        trouble = self._troubles.pop(event, None)
-        if trouble is not None:
-            duration_s = round(self._monotonic() - trouble.since_mono, 1)
-            facts = {"collector": self._collector, "trouble": event, "duration_s": duration_s}
-            _log.info("trouble is over", extra=facts)
+    def _is_late(self, put_ns: int) -> bool:
+        return self._wall_ns() - put_ns > LIVE_LAG_S * 1e9
+
+    def _open_live_lane(self, stored: int) -> None:
+        newest = list_segments(self._spool)[-1:]
+        if not newest or newest[0] <= stored:
+            return
+        first = newest[0]
+        reader = SpoolReader(self._spool, self._store.name)
+        reader.seek(Position(segment=first, offset=0, sequence=first - 1))
+        ledger = Ledger(since=first - 1, sequence=first - 1)
+        self._live = Lane(reader, ledger, self._store.replay_window_s, self._monotonic)
+        self._main.end = first
+
+    def _join_lanes(self, live: Lane) -> None:
+        self._main.join(live)
+        live.reader.close()
+        self._live = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trouble:
-    """What does not work now, and since when."""
-
-    reason: str
-    since_mono: float
-
-
-def _reason(exc: Exception) -> str:
-    return f"{type(exc).__name__}: {exc}"
+def _with_cursor(spool: Path, store: str) -> SpoolReader:
+    """Return a reader whose cursor exists, so that no other store's progress removes segments."""
+    reader = SpoolReader(spool, store)
+    if reader.position is None:
+        first = next(iter(list_segments(spool)), 1)
+        start = Position(segment=first, offset=0, sequence=first - 1)
+        reader.seek(start)
+        with contextlib.suppress(OSError):  # a full disk; the next commit writes it
+            reader.commit(start)
+    return reader

@@ -18,7 +18,7 @@ from influxdb_client import InfluxDBClient, WritePrecision
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.write_api import SYNCHRONOUS, WriteApi
 from influxdb_client.rest import ApiException
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from collectors.history.line_protocol import INFLUX, Dialect, encode_lines
 from collectors.history.spool_reader import Record
@@ -79,7 +79,9 @@ class LineWriter:
             raise StoreUnavailable(words, retry_after_s=_retry_after_s(exc)) from exc
         except (HTTPError, OSError, UnicodeError) as exc:
             reason = f"{type(exc).__name__}: {exc}"
-            raise StoreUnavailable(reason[:_MOST_WORDS], was_cut=True) from exc
+            # A server that is only slow has forgotten nothing.
+            was_cut = not isinstance(exc, ReadTimeoutError)
+            raise StoreUnavailable(reason[:_MOST_WORDS], was_cut=was_cut) from exc
 
     def close(self) -> None:
         """Close the connections; the next post opens new ones."""

@@ -56,7 +56,7 @@ class Encoded:
 
 def encode_lines(collector: str, batch: Batch, dialect: Dialect) -> Encoded:
     """Return one line, without its end, for each sample of ``batch``."""
-    prefixes = _prefixes(collector, batch.points, dialect)
+    prefixes = _prefixes(collector, tuple(batch.points), dialect)
     times_ns, qualities = trusted_times(batch)
     has_types = dialect.has_types
     lines: list[str] = []

@@ -1,53 +1,66 @@
 """The historian: takes what collectors have spooled and stores it. It may die at any time.
 
 A sample can be queried some tenths of a second after its collector has put it. A spool's cursor
-moves on once a second, after the disk has what was stored; what a crash makes it read again is
+moves on once a second, after the store has what it confirmed; what a crash makes it read again is
 stored under the same keys.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import signal
-import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from collectors.contract.historian_status import (
+    HistorianStatus,
+    LedgerStatus,
+    StoreStatus,
+    write_historian_status,
+)
 from collectors.contract.log_format import start_json_logging
 from collectors.contract.signals import EXIT_OK
-from collectors.history.drain import Drain
-from collectors.history.embedded.store import EmbeddedStore
+from collectors.contract.store_urls import StoreUrl, StoreUrlError, parse_stores
+from collectors.history.drain import DrainStatus
+from collectors.history.ledger import ledger_path
+from collectors.history.segment import cursor_path
+from collectors.history.spool_tail import SpoolTail
+from collectors.history.store_worker import StoreWorker, WorkerStatus
+from collectors.history.stores import open_store
+from collectors.history.troubles import Troubles
 
 _log = logging.getLogger(__name__)
 
 EXIT_CANNOT_START = 1
-KEEP_DAYS = 30
-_POLL_S = 0.1
-_COMMIT_S = 1.0
-_PRUNE_S = 3600.0
+EXIT_FAILED = 3
+_STATUS_S = 1.0
+_STOP_S = 3.0
+"""A store that does not answer is not waited for longer; nothing is lost by that."""
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class CannotStart(Exception):
-    """The historian cannot work on this directory."""
+    """The historian cannot work on this directory or with these stores."""
 
 
-def main(home: Path) -> int:
+def main(home: Path, environ: Mapping[str, str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
-    # Blocked and asked for between two batches, a signal never interrupts a transaction.
+    # Blocked in all threads and asked for by this one, a signal interrupts no transaction.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     log_writer = start_json_logging("historian", "info")
     try:
+        urls = _stores(os.environ if environ is None else environ)
         with _only_historian(home):
-            _log.info("historian started", extra={"home": str(home)})
-            _run(Historian(home))
+            facts = {"home": str(home), "stores": [url.name for url in urls]}
+            _log.info("historian started", extra=facts)
+            if not _run(*_opened(home, urls)):
+                return EXIT_FAILED
             _log.info("historian stopped")
     except CannotStart as exc:
         _log.error("historian cannot start", extra={"reason": str(exc)})
@@ -59,109 +72,140 @@ def main(home: Path) -> int:
 
 
 class Historian:
-    """All spools below ``home`` and the store that they go to; for one thread."""
+    """The stores of ``home``, each in a thread of its own, and the file that tells how they do."""
 
-    def __init__(self, home: Path) -> None:
-        self._spools = home / "spool"
-        self._status_path = home / "run" / "historian.json"
-        self._store = EmbeddedStore(home / "history")
-        self._drains: dict[str, Drain] = {}
-        self._next_commit_mono = time.monotonic()
-        self._next_prune_mono = time.monotonic()
-        self._trouble: dict[str, str] = {}
+    def __init__(self, home: Path, workers: Mapping[StoreUrl, StoreWorker]) -> None:
+        self._home = home
+        self._workers = workers
+        self._tails: dict[str, SpoolTail] = {}
+        self._troubles = Troubles({})
+        # No thread may keep the process alive: one may wait for a store that never answers, and a
+        # historian may die at any time.
+        self._threads = [
+            threading.Thread(target=worker.run, name=f"store-{url.name}", daemon=True)
+            for url, worker in workers.items()
+        ]
 
-    def round(self) -> bool:
-        """Store one batch of every spool; return whether there is more to do at once.
+    def start(self) -> None:
+        """Forget stores that are no longer configured, then begin."""
+        names = {url.name for url in self._workers}
+        with self._troubles.noting("cursors of former stores cannot be removed", OSError):
+            for cursor in (self._home / "spool").glob("*/cursor.*"):
+                store = cursor.name.partition(".")[2]
+                if store not in names and not store.endswith(".tmp"):
+                    _forget(cursor.parent, store)
+        for thread in self._threads:
+            thread.start()
 
-        Stops early if a stop signal has come.
-        """
-        self._find_spools()
-        had_work = False
-        for drain in tuple(self._drains.values()):
-            had_work = drain.step() or had_work
-            if signal.sigpending() & set(_STOP_SIGNALS):
-                break
-        now_mono = time.monotonic()
-        if now_mono >= self._next_commit_mono:
-            self._next_commit_mono = now_mono + _COMMIT_S
-            self.commit()
-        if now_mono >= self._next_prune_mono:
-            self._next_prune_mono = now_mono + _PRUNE_S
-            self._prune()
-        return had_work
+    def write_status(self) -> None:
+        """Tell in the status file how all stores are."""
+        with self._troubles.noting("status file cannot be written", OSError):
+            write_historian_status(self._home / "run", self._status())
 
-    def commit(self) -> None:
-        """Have the disk keep what is stored, then let the spools forget it; tell how we are."""
-        with self._noting_trouble("stored samples are not yet safe from a power cut"):
-            self._store.sync()
-            for drain in self._drains.values():
-                drain.commit()
-        with self._noting_trouble("status file cannot be written"):
-            self._write_status()
+    def has_failed(self) -> bool:
+        """Tell whether a thread has ended by a fault of ours, whose trace is in the log."""
+        return not all(thread.is_alive() for thread in self._threads)
 
-    def close(self) -> None:
-        """Commit what is stored and close all files."""
-        self.commit()
-        for drain in self._drains.values():
-            drain.close()
-        self._store.close()
+    def join(self) -> None:
+        """Wait for the threads, whose stop event is set, but not for ever."""
+        deadline_mono = time.monotonic() + _STOP_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_mono - time.monotonic()))
+            if thread.is_alive():
+                _log.warning("a store does not answer; left", extra={"thread": thread.name})
+        self.write_status()
 
-    def _find_spools(self) -> None:
-        """Notice collectors that are new or whose spool was deleted."""
-        with self._noting_trouble("spools cannot be listed"):
-            try:
-                names = {entry.name for entry in os.scandir(self._spools) if entry.is_dir()}
-            except FileNotFoundError:
-                names = set()
-            for name in self._drains.keys() - names:
-                self._drains.pop(name).close()
-                _log.info("spool is gone", extra={"collector": name})
-            for name in sorted(names - self._drains.keys()):
-                self._drains[name] = Drain(name, self._spools / name, self._store)
-                _log.info("spool found", extra={"collector": name})
+    def _status(self) -> HistorianStatus:
+        stores: list[StoreStatus] = []
+        collectors: dict[str, dict[str, LedgerStatus]] = {}
+        now_mono, now_ns = time.monotonic(), time.time_ns()
+        for url, worker in self._workers.items():
+            status = worker.status
+            stores.append(_store_status(url, status, now_mono))
+            for name, drain in status.drains.items():
+                ledger = _ledger_status(drain, self._newest(name), now_ns)
+                collectors.setdefault(name, {})[url.name] = ledger
+        return HistorianStatus(
+            pid=os.getpid(),
+            sent_at=datetime.fromtimestamp(now_ns / 1e9, UTC),
+            stores=tuple(stores),
+            collectors=dict(sorted(collectors.items())),
+        )
 
-    def _prune(self) -> None:
-        with self._noting_trouble("old history cannot be deleted"):
-            for day in self._store.prune(KEEP_DAYS):
-                _log.info("old history deleted", extra={"day": day.isoformat()})
-
-    def _write_status(self) -> None:
-        now_ns = time.time_ns()
-        sent_at = datetime.fromtimestamp(now_ns / 1e9, UTC).isoformat(timespec="milliseconds")
-        status = {
-            "pid": os.getpid(),
-            "sent_at": sent_at.replace("+00:00", "Z"),
-            "collectors": {
-                name: asdict(drain.status(now_ns)) for name, drain in sorted(self._drains.items())
-            },
-        }
-        temporary = self._status_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(status), encoding="utf-8")
-        temporary.replace(self._status_path)
-
-    @contextmanager
-    def _noting_trouble(self, event: str) -> Iterator[None]:
-        """Log an error of the disk or the store when it changes, and go on."""
+    def _newest(self, collector: str) -> int:
+        tail = self._tails.setdefault(collector, SpoolTail(self._home / "spool" / collector))
         try:
-            yield
-        except (OSError, sqlite3.Error) as exc:
-            reason = f"{type(exc).__name__}: {exc}"
-            if self._trouble.get(event) != reason:
-                self._trouble[event] = reason
-                _log.error(event, extra={"reason": reason})
-        else:
-            if self._trouble.pop(event, None) is not None:
-                _log.info("trouble is over", extra={"trouble": event})
+            return tail.newest()
+        except OSError:
+            return 0
 
 
-def _run(historian: Historian) -> None:
+def _store_status(url: StoreUrl, status: WorkerStatus, now_mono: float) -> StoreStatus:
+    return StoreStatus(
+        name=url.name,
+        url=url.url or "embedded:",
+        error=status.error,
+        retry_in_s=round(max(0.0, status.retry_mono - now_mono), 1) if status.error else 0.0,
+    )
+
+
+def _ledger_status(drain: DrainStatus, newest: int, now_ns: int) -> LedgerStatus:
+    """Put both lanes together; ``newest`` is the spool's own number of its last record."""
+    counted = [ledger for ledger in (drain.ledger, drain.live) if ledger is not None]
+    done = sum(ledger.sequence - ledger.since for ledger in counted)
+    last = max(newest, *(ledger.sequence for ledger in counted), 0)
+    records_in = last - drain.ledger.since
+    lag_s = 0.0 if drain.oldest_ns is None else max(0.0, (now_ns - drain.oldest_ns) / 1e9)
+    return LedgerStatus(
+        records_in=records_in,
+        records_stored=sum(ledger.stored for ledger in counted),
+        records_queued=records_in - done,
+        records_dropped=sum(ledger.dropped for ledger in counted),
+        records_dead=sum(ledger.dead for ledger in counted),
+        samples_stored=sum(ledger.samples_stored for ledger in counted),
+        samples_dead=sum(ledger.samples_dead for ledger in counted),
+        queued_bytes=drain.queued_bytes,
+        lag_s=round(lag_s, 3),
+        last_error=drain.last_error,
+    )
+
+
+def _stores(environ: Mapping[str, str]) -> Sequence[StoreUrl]:
     try:
-        while True:
-            wait_s = 0.0 if historian.round() else _POLL_S
-            if signal.sigtimedwait(_STOP_SIGNALS, wait_s) is not None:
-                return
+        return parse_stores(environ.get("DAQ_STORES", ""))
+    except StoreUrlError as exc:
+        raise CannotStart(str(exc)) from exc
+
+
+def _opened(home: Path, urls: Sequence[StoreUrl]) -> tuple[Historian, threading.Event]:
+    stop = threading.Event()
+    try:
+        workers = {url: StoreWorker(home, open_store(url, home), stop=stop) for url in urls}
+    except StoreUrlError as exc:
+        raise CannotStart(str(exc)) from exc
+    return Historian(home, workers), stop
+
+
+def _run(historian: Historian, stop: threading.Event) -> bool:
+    """Work until a signal comes; return False if a thread has failed before."""
+    historian.start()
+    has_failed = False
+    try:
+        historian.write_status()
+        while not has_failed and signal.sigtimedwait(_STOP_SIGNALS, _STATUS_S) is None:
+            historian.write_status()
+            has_failed = historian.has_failed()
     finally:
-        historian.close()
+        stop.set()
+        historian.join()
+    return not has_failed
+
+
+def _forget(spool: Path, store: str) -> None:
+    """Remove what a former store has left, or the spool would keep all for it until it is full."""
+    for path in (cursor_path(spool, store), ledger_path(spool, store)):
+        path.unlink(missing_ok=True)
+    _log.info("former store forgotten", extra={"collector": spool.name, "store": store})
 
 
 @contextmanager

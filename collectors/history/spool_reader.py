@@ -120,6 +120,16 @@ class SpoolReader:
         if is_new_segment:
             self._remove_finished()
 
+    @property
+    def position(self) -> Position | None:
+        """What is behind this reader; ``None`` if it has not found anything yet."""
+        return self._at
+
+    def seek(self, position: Position | None) -> None:
+        """Go on behind ``position``; ``None`` is the oldest record. Commits nothing."""
+        self.close()
+        self._at = position
+
     def backlog_bytes(self) -> int:
         """Return how much there is still to read.
 

@@ -21,12 +21,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from collectors.contract.points import Quality, Sample
+from collectors.history.dead_letters import DeadLetters
 from collectors.history.drain import Drain
 from collectors.history.embedded.reader import EmbeddedReader
 from collectors.history.embedded.schema import DAY_TABLES, NS_PER_DAY
 from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.spool import SpoolWriter
 from collectors.history.spool_reader import SpoolReader
+from collectors.history.stores import EmbeddedSink
 
 _ROUNDS = 5
 _POINTS = 500
@@ -105,11 +107,12 @@ def _put(home: Path, cycles: list[list[Sample]]) -> Iterator[float]:
 
 
 def _drain(home: Path) -> None:
-    store = EmbeddedStore(home / "history")
-    drain = Drain("line1", home / "spool" / "line1", store)
+    store = EmbeddedSink(home / "history")
+    letters = DeadLetters(home / "dead")
+    drain = Drain("line1", home / "spool" / "line1", store, letters)
     while drain.step():
         pass
-    stored = drain.status(time.time_ns()).stored
+    stored = drain.status().ledger.samples_stored
     drain.close()
     store.close()
     if stored != _SAMPLES:

@@ -168,7 +168,7 @@ def is_drained(home: Path, since: datetime) -> bool:
     report = json.loads((home / "run" / "historian.json").read_text())
     if datetime.fromisoformat(report["sent_at"]) <= since:
         return False
-    sizes = [c["queued_bytes"] for c in report["collectors"].values()]
+    sizes = [stores["embedded"]["queued_bytes"] for stores in report["collectors"].values()]
     return len(sizes) == len(PROTOCOLS) and sum(sizes) == 0
 
 

@@ -1,0 +1,72 @@
+"""Opens the stores that ``DAQ_STORES`` names; see ``contract.store_urls`` for the URLs."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from collectors.contract.store_urls import EMBEDDED, INFLUX2, StoreUrl
+from collectors.history.embedded.store import EmbeddedStore
+from collectors.history.influx import InfluxStore, InfluxTarget
+from collectors.history.spool_reader import Record
+from collectors.history.store import Appended, Store
+from collectors.history.troubles import Troubles
+from collectors.history.victoria import VictoriaStore
+
+_log = logging.getLogger(__name__)
+
+KEEP_DAYS = 30
+_PRUNE_S = 3600.0
+
+
+class EmbeddedSink:
+    """The embedded store behind the face of all stores; forgets old days once an hour."""
+
+    replay_window_s = 0.0
+
+    def __init__(self, directory: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.name = EMBEDDED
+        self._store = EmbeddedStore(directory)
+        self._monotonic = monotonic
+        self._next_prune_mono = monotonic()
+        self._troubles = Troubles({"store": EMBEDDED}, monotonic)
+
+    def append(self, collector: str, records: Sequence[Record]) -> Appended:
+        return Appended(self._store.append(collector, records))
+
+    def sync(self) -> None:
+        self._store.sync()
+        if self._monotonic() >= self._next_prune_mono:
+            self._next_prune_mono = self._monotonic() + _PRUNE_S
+            with self._troubles.noting("old history cannot be deleted", OSError, sqlite3.Error):
+                for day in self._store.prune(KEEP_DAYS):
+                    _log.info("old history deleted", extra={"day": day.isoformat()})
+
+    def boot_id(self) -> str | None:
+        return None
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def open_store(url: StoreUrl, home: Path, environ: Mapping[str, str] | None = None) -> Store:
+    """Return the store at ``url``; connects to nothing yet.
+
+    Raises:
+        StoreUrlError: its token is not where the URL says.
+    """
+    if url.kind == EMBEDDED:
+        return EmbeddedSink(home / "history")
+    target = InfluxTarget(
+        url=url.url,
+        org=url.org,
+        bucket=url.bucket,
+        token=url.token(environ),
+        ca_file=url.ca_file,
+    )
+    if url.kind == INFLUX2:
+        return InfluxStore(url.name, target)
+    return VictoriaStore(url.name, target)
