@@ -1,87 +1,140 @@
-"""Many samples as one block of bytes, column by column, and back.
+"""Many samples as one block of bytes, column by column, and back; see ``columns`` for the bytes.
 
-Layout, in the byte order of this machine (a spool never moves to another one)::
-
-    u8 format, u32 samples, u32 length of the names | names | columns
-
-The names are a zlib-compressed JSON list of text. The columns are zlib-compressed and follow each
-other without padding: kinds and qualities (a byte a sample), then source time, receive time, code
-and the integer values as integer columns, the floats as doubles, the texts as a JSON list. A block
-names its own points, so that it can be read without the blocks before it.
+Reading needs no numpy and expands nothing that is not asked for: a store that works on whole
+columns takes them as they are.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import repeat
 
-from collectors.contract.points import Quality, Sample, Value
-from collectors.history.values import INT64_MAX, UINT64_SPAN, Kind, Raw, typed
-
-_FORMAT = 1
-_HEAD = struct.Struct("=BII")
-_INT_COLUMN = struct.Struct("=cq")
-_DOUBLE_BYTES = 8
-_FASTEST = 1
-"""zlib level: a poll cycle must cost microseconds, and the spool is short-lived."""
-_KINDS: dict[type, int] = {
-    type(None): Kind.NONE,
-    bool: Kind.BOOL,
-    int: Kind.INT,
-    float: Kind.FLOAT,
-    str: Kind.STR,
-}
-_WORST_QUALITY = max(Quality)
-_UNKNOWN = 255
-_DAMAGE = (
-    zlib.error,
-    struct.error,
-    ValueError,
-    TypeError,
-    LookupError,
-    StopIteration,
-    RecursionError,
+from collectors.contract.columns import columns_of
+from collectors.contract.points import Quality, Sample
+from collectors.history.columns import (
+    FORMAT,
+    HEAD,
+    INLINE,
+    INTEGERS,
+    PointTable,
+    batch_body,
+    encode_columns,
 )
-"""What decoding of arbitrary bytes may raise."""
+from collectors.history.values import Kind, Raw, typed
 
-
-UNSTORABLE = (KeyError, OverflowError, UnicodeEncodeError)
-"""What :func:`encode` raises for a sample that has no place in a batch."""
+_DOUBLE_BYTES = 8
+_WORST_QUALITY = max(Quality)
+_WORST_KIND = max(Kind)
+_WIDTHS = {"B": 1, "H": 2, "I": 4, "Q": 8}
+_DAMAGE = (zlib.error, ValueError, TypeError, LookupError, RecursionError)
+"""What reading arbitrary bytes may raise."""
 
 
 class BatchError(ValueError):
     """These bytes are not a batch of samples that this program knows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class IntegerColumn:
+    """``low`` plus the numbers in ``above``, unsigned of this array type; all ``low`` if ``0``."""
+
+    low: int
+    width: str
+    above: bytes
+
+    def values(self, count: int) -> Sequence[int]:
+        """Return the numbers of the column."""
+        if self.width == "0":
+            return [self.low] * count
+        low = self.low
+        return [low + number for number in array(self.width, self.above)]
+
+
 class Batch:
     """Samples as parallel columns, one entry a sample.
 
     Attributes:
+        table: Names of points, of which the samples are some or all; the same object again and
+            again for one poll group.
+        places: In ``table``, of each sample; ``None`` if they are all, in order.
         kinds: A :class:`Kind` each; with it ``typed(kind, raw)`` is the sample's value.
         qualities: A :class:`Quality` each.
-        source_ns: ns since the Unix epoch, as ``received_ns``.
+        integers: 64-bit signed numbers of kinds ``INT`` and ``BIG``, in order of the samples.
+        bools, floats, texts: Those values, a bool a byte, a float a double.
     """
 
-    points: tuple[str, ...]
-    kinds: bytes
-    raws: Sequence[Raw]
-    qualities: bytes
-    codes: Sequence[int]
-    source_ns: Sequence[int]
-    received_ns: Sequence[int]
+    def __init__(self, body: bytes, table: tuple[str, ...], at: int) -> None:
+        self.body = body
+        self.table = table
+        self.columns_at = at
+        self._count = count_samples(body)
+        self.places, at = _places(body, at, self._count, len(table))
+        self.kinds, at = _bytes(body, at, self._count, _WORST_KIND)
+        self.qualities, at = _bytes(body, at, self._count, _WORST_QUALITY)
+        self.source, at = _integers(body, at, self._count)
+        self.received, at = _integers(body, at, self._count)
+        self.code, at = _integers(body, at, self._count)
+        number = self.kinds.count
+        self.integers, at = _take(body, at, 8 * (number(Kind.INT) + number(Kind.BIG)))
+        self.bools, at = _take(body, at, number(Kind.BOOL))
+        self.floats, at = _take(body, at, _DOUBLE_BYTES * number(Kind.FLOAT))
+        self.texts = _texts(body[at:], number(Kind.STR))
 
     def __len__(self) -> int:
-        return len(self.points)
+        return self._count
+
+    @cached_property
+    def points(self) -> tuple[str, ...]:
+        """``DEVICE/POINT`` of each sample."""
+        if self.places is None:
+            return self.table
+        return tuple([self.table[place] for place in self.places])
+
+    @cached_property
+    def raws(self) -> Sequence[Raw]:
+        """The values as they are stored."""
+        by_kind: dict[int, Iterator[Raw]] = {
+            Kind.NONE: repeat(None),
+            Kind.BOOL: iter(self.bools),
+            Kind.INT: (integers := iter(array("q", self.integers))),
+            Kind.BIG: integers,
+            Kind.FLOAT: iter(array("d", self.floats)),
+            Kind.STR: iter(self.texts),
+        }
+        return [next(by_kind[kind]) for kind in self.kinds]
+
+    @cached_property
+    def codes(self) -> Sequence[int]:
+        """The device's own status, 0 if none."""
+        return self.code.values(self._count)
+
+    @cached_property
+    def source_ns(self) -> Sequence[int]:
+        """When the value was true at the device, ns since the Unix epoch."""
+        return self.source.values(self._count)
+
+    @cached_property
+    def received_ns(self) -> Sequence[int]:
+        """When the value arrived, ns since the Unix epoch."""
+        return self.received.values(self._count)
 
     def samples(self) -> list[Sample]:
         """Return the samples as they were encoded."""
+        columns = zip(
+            self.points,
+            self.kinds,
+            self.raws,
+            self.qualities,
+            self.codes,
+            self.source_ns,
+            self.received_ns,
+            strict=True,
+        )
         return [
             Sample(
                 point=point,
@@ -91,47 +144,23 @@ class Batch:
                 source_ns=source_ns,
                 received_ns=received_ns,
             )
-            for point, kind, raw, quality, code, source_ns, received_ns in zip(
-                self.points,
-                self.kinds,
-                self.raws,
-                self.qualities,
-                self.codes,
-                self.source_ns,
-                self.received_ns,
-                strict=True,
-            )
+            for point, kind, raw, quality, code, source_ns, received_ns in columns
         ]
 
 
 def encode(samples: Sequence[Sample]) -> bytes:
-    """Return ``samples`` (at least one) as a block of bytes.
+    """Return ``samples`` (at least one) as a block of bytes that can be read alone.
 
     Raises:
-        KeyError: a value is neither bool, int, float, str nor None.
-        OverflowError: an integer, code or time does not fit 64 bits.
-        UnicodeEncodeError: a text or a point name cannot be written as UTF-8.
+        KeyError, OverflowError, ValueError: as ``encode_columns``.
     """
-    values = [sample.value for sample in samples]
-    kinds = bytes([_KINDS[type(value)] for value in values])
-    integers = [value for value in values if isinstance(value, int)]
-    if max(integers, default=0) > INT64_MAX:
-        kinds, integers = _mark_big(kinds, values), [_signed(number) for number in integers]
-    columns = b"".join(
-        (
-            kinds,
-            bytes([sample.quality for sample in samples]),
-            _pack_integers([sample.source_ns for sample in samples]),
-            _pack_integers([sample.received_ns for sample in samples]),
-            _pack_integers([sample.code for sample in samples]),
-            _pack_integers(integers),
-            array("d", [value for value in values if isinstance(value, float)]).tobytes(),
-            _pack_texts([value for value in values if isinstance(value, str)]),
-        )
-    )
-    names = _pack_names(tuple([sample.point for sample in samples]))
-    head = _HEAD.pack(_FORMAT, len(samples), len(names))
-    return head + names + zlib.compress(columns, _FASTEST)
+    columns = columns_of(samples)
+    table = PointTable(columns.points)
+    return batch_body(encode_columns(columns, table), len(samples), table, INLINE)
+
+
+COUNT_BYTES = HEAD.size
+"""As many bytes of a block are enough for :func:`count_samples`."""
 
 
 def count_samples(body: bytes) -> int:
@@ -140,127 +169,106 @@ def count_samples(body: bytes) -> int:
     Raises:
         BatchError: fewer than :data:`COUNT_BYTES` bytes, or of an unknown format.
     """
-    if len(body) < COUNT_BYTES or body[0] != _FORMAT:
-        raise BatchError(f"not a batch of format {_FORMAT}")
-    count: int = _HEAD.unpack_from(body)[1]
+    if len(body) < COUNT_BYTES or body[0] != FORMAT:
+        raise BatchError(f"not a batch of format {FORMAT}")
+    count: int = HEAD.unpack_from(body)[1]
     return count
 
 
-COUNT_BYTES = _HEAD.size
-"""As many bytes of a block are enough for :func:`count_samples`."""
+@dataclass(frozen=True, slots=True)
+class TableReference:
+    """Where the names of a block are: ``place`` in its segment, ``None`` if in the block itself."""
+
+    place: int | None
+    checksum: int
 
 
-def decode(body: bytes) -> Batch:
-    """Return the samples of a block made by :func:`encode`.
+def table_reference(body: bytes) -> TableReference:
+    """Return where the names are.
+
+    Raises:
+        BatchError: of an unknown format.
+    """
+    count_samples(body)
+    _, _, place, checksum, _ = HEAD.unpack_from(body)
+    return TableReference(None if place == INLINE else place, checksum)
+
+
+def table_in(body: bytes) -> tuple[str, ...]:
+    """Return the names that a block has itself.
+
+    Raises:
+        BatchError: it has none, or they are damaged.
+    """
+    reference = table_reference(body)
+    packed = body[COUNT_BYTES : COUNT_BYTES + HEAD.unpack_from(body)[4]]
+    if reference.place is not None or zlib.crc32(packed) != reference.checksum:
+        raise BatchError("the names of the points are missing or damaged")
+    try:
+        return _unpacked(packed)
+    except _DAMAGE as exc:
+        raise BatchError(f"damaged names: {exc!r}") from exc
+
+
+def decode(body: bytes, table: tuple[str, ...] | None = None) -> Batch:
+    """Return the samples of a block; ``table`` if it does not name its points itself.
 
     Raises:
         BatchError: the block is damaged or of an unknown format.
     """
-    count = count_samples(body)
-    names_end = COUNT_BYTES + _HEAD.unpack_from(body)[2]
+    names = table_in(body) if table is None else table
     try:
-        points = _unpack_names(body[COUNT_BYTES:names_end])
-        batch = _unpack_columns(points, zlib.decompress(body[names_end:]))
+        return Batch(body, names, COUNT_BYTES + HEAD.unpack_from(body)[4])
     except _DAMAGE as exc:
         raise BatchError(f"damaged batch: {exc!r}") from exc
-    if len(points) != count or max(batch.qualities, default=_UNKNOWN) > _WORST_QUALITY:
-        raise BatchError("damaged batch: columns of different length or an unknown quality")
-    return batch
 
 
-def _unpack_columns(points: tuple[str, ...], data: bytes) -> Batch:
-    count = len(points)
-    kinds = data[:count]
-    at = 2 * count
-    source_ns, at = _unpack_integers(data, at, count)
-    received_ns, at = _unpack_integers(data, at, count)
-    codes, at = _unpack_integers(data, at, count)
-    integer_count = sum(map(kinds.count, (Kind.BOOL, Kind.INT, Kind.BIG)))
-    integers, at = _unpack_integers(data, at, integer_count)
-    floats_end = at + kinds.count(Kind.FLOAT) * _DOUBLE_BYTES
-    integer = iter(integers)
-    by_kind: dict[int, Iterator[Raw]] = {
-        Kind.NONE: repeat(None),
-        Kind.BOOL: integer,
-        Kind.INT: integer,
-        Kind.BIG: integer,
-        Kind.FLOAT: iter(array("d", data[at:floats_end])),
-        Kind.STR: iter(json.loads(data[floats_end:] or b"[]")),
-    }
-    return Batch(
-        points=points,
-        kinds=kinds,
-        raws=[next(by_kind[kind]) for kind in kinds],
-        qualities=data[count : 2 * count],
-        codes=codes,
-        source_ns=source_ns,
-        received_ns=received_ns,
-    )
-
-
-def _mark_big(kinds: bytes, values: list[Value | None]) -> bytes:
-    return bytes(
-        [
-            Kind.BIG if isinstance(value, int) and value > INT64_MAX else kind
-            for value, kind in zip(values, kinds, strict=True)
-        ]
-    )
-
-
-def _signed(number: int) -> int:
-    if number >= UINT64_SPAN:
-        raise OverflowError(f"{number} does not fit 64 bits")
-    return number - UINT64_SPAN if number > INT64_MAX else number
-
-
-def _pack_integers(values: list[int]) -> bytes:
-    """Store the smallest value, then what each is above it, as narrow as the largest allows."""
-    if not values:
-        return b""
-    low, high = min(values), max(values)
-    if high > INT64_MAX:
-        raise OverflowError(f"{high} does not fit 64 bits")
-    span = high - low
-    try:
-        head = _INT_COLUMN.pack(_width_for(span), low)
-    except struct.error as exc:
-        raise OverflowError(f"{low} does not fit 64 bits") from exc
-    if span == 0:
-        return head
-    return head + array(_width_for(span).decode(), [value - low for value in values]).tobytes()
-
-
-def _width_for(span: int) -> bytes:
-    """Return the array type code of the narrowest unsigned integer; ``0`` if all are equal."""
-    if span == 0:
-        return b"0"
-    return b"B" if span < 2**8 else b"H" if span < 2**16 else b"I" if span < 2**32 else b"Q"
-
-
-def _unpack_integers(data: bytes, at: int, count: int) -> tuple[Sequence[int], int]:
-    """Return ``count`` integers and where the next column starts."""
-    if count == 0:
-        return (), at
-    width, low = _INT_COLUMN.unpack_from(data, at)
-    at += _INT_COLUMN.size
-    if width == b"0":
-        return [low] * count, at
-    above = array(width.decode())
-    end = at + count * above.itemsize
-    above.frombytes(data[at:end])
-    return [low + value for value in above], end
-
-
-def _pack_texts(texts: list[str]) -> bytes:
-    return json.dumps(texts, ensure_ascii=False).encode() if texts else b""
-
-
-# A poll group reads the same points each time, so both sides meet few different lists.
-@lru_cache(maxsize=64)
-def _pack_names(points: tuple[str, ...]) -> bytes:
-    return zlib.compress(json.dumps(points, ensure_ascii=False).encode(), _FASTEST)
-
-
+# A poll group reads the same points each time, so few different lists are met.
 @lru_cache(maxsize=256)
-def _unpack_names(packed: bytes) -> tuple[str, ...]:
-    return tuple(json.loads(zlib.decompress(packed)))
+def _unpacked(packed: bytes) -> tuple[str, ...]:
+    names = json.loads(zlib.decompress(packed))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("not a list of names")
+    return tuple(names)
+
+
+def _take(body: bytes, at: int, size_bytes: int) -> tuple[bytes, int]:
+    end = at + size_bytes
+    if end > len(body):
+        raise ValueError("the block ends within a column")
+    return body[at:end], end
+
+
+def _texts(data: bytes, count: int) -> Sequence[str]:
+    texts = json.loads(data) if data else []
+    if len(texts) != count or not all(isinstance(text, str) for text in texts):
+        raise ValueError("not as many texts as samples with text")
+    return list(texts)
+
+
+def _bytes(body: bytes, at: int, count: int, highest: int) -> tuple[bytes, int]:
+    column, end = _take(body, at + 1, 1 if body[at : at + 1] == b"0" else count)
+    if max(column) > highest:
+        raise ValueError("an unknown kind or quality")
+    return (column * count if body[at : at + 1] == b"0" else column), end
+
+
+def _places(body: bytes, at: int, count: int, points: int) -> tuple[Sequence[int] | None, int]:
+    width = chr(body[at])
+    if width == "0":
+        if count != points:
+            raise ValueError(f"{count} samples of all {points} points")
+        return None, at + 1
+    column, end = _take(body, at + 1, count * _WIDTHS[width])
+    places = array(width, column)
+    if max(places) >= points:
+        raise ValueError("a sample of no point")
+    return places, end
+
+
+def _integers(body: bytes, at: int, count: int) -> tuple[IntegerColumn, int]:
+    head, at = _take(body, at, INTEGERS.size)
+    code, low = INTEGERS.unpack(head)
+    width = code.decode()
+    above, at = _take(body, at, 0 if width == "0" else count * _WIDTHS[width])
+    return IntegerColumn(low, width, above), at

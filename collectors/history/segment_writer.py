@@ -5,16 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from collectors.history.backlog import FinishedSegment
+from collectors.history.columns import INLINE, PointTable
 from collectors.history.segment import segment_path
 
 _log = logging.getLogger(__name__)
 
+_RECORDS_A_TABLE = 64
+"""Names are written again after so many records, so that damage to them costs no more."""
+_MOST_TABLES = 256
 _MOST_FINISHED_FDS = 4
 """Finished files kept open for a sync; more means that nobody calls sync."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Named:
+    """Where the segment has the names of a table, and how many records rely on that."""
+
+    place: int
+    records: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,9 +35,11 @@ class _Segment:
     first_sequence: int
     size_bytes: int
     started_mono: float
+    last_start: int = 0
     written_ns: int = 0
     samples: int = 0
     is_torn: bool = False
+    tables: dict[PointTable, _Named] = field(default_factory=dict)
 
 
 class SegmentWriter:
@@ -79,6 +93,25 @@ class SegmentWriter:
         is_full = segment.size_bytes + record_bytes > limit_bytes
         return segment.is_torn or is_full or now_mono - segment.started_mono > limit_s
 
+    def table_place(self, table: PointTable) -> int:
+        """Return where in this segment the next record finds the names; ``INLINE`` if nowhere."""
+        named = self._segment.tables.get(table) if self._segment else None
+        if named is None or named.records >= _RECORDS_A_TABLE:
+            return INLINE
+        return named.place
+
+    def note_table(self, table: PointTable, place: int) -> None:
+        """Remember that the last record had the names, or else relied on those at ``place``."""
+        segment = self._segment
+        if segment is None:
+            return
+        if place == INLINE:
+            if len(segment.tables) >= _MOST_TABLES:
+                segment.tables.clear()
+            segment.tables[table] = _Named(place=segment.last_start)
+        else:
+            segment.tables[table].records += 1
+
     def write(self, record: bytes, samples: int, now_ns: int) -> None:
         """Write ``record`` or nothing.
 
@@ -97,6 +130,7 @@ class SegmentWriter:
             os.ftruncate(segment.fd, segment.size_bytes)
             segment.is_torn = False
             raise
+        segment.last_start = segment.size_bytes
         segment.size_bytes += written
         segment.samples += samples
         segment.written_ns = now_ns

@@ -13,8 +13,16 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from collectors.history.batch import Batch, BatchError, decode
+from collectors.history.batch import (
+    Batch,
+    BatchError,
+    TableReference,
+    decode,
+    table_in,
+    table_reference,
+)
 from collectors.history.segment import (
+    HEAD_BYTES,
     Frame,
     Position,
     cursor_path,
@@ -63,6 +71,7 @@ class SpoolReader:
         self._examined: tuple[int, int] | None = None
         self._reported_segment = 0
         self._final_bytes: dict[int, int] = {}
+        self._tables: dict[int, tuple[str, ...]] = {}
         self.corrupt_records = 0
         """Damaged places skipped; how many records each held cannot be known."""
         self.gaps = 0
@@ -93,7 +102,7 @@ class SpoolReader:
                 break
             end = self._consume(frame)
             try:
-                batch = decode(frame.body)
+                batch = decode(frame.body, self._table(frame, end))
             except BatchError as exc:
                 self._skipped(str(exc))
                 continue
@@ -158,6 +167,7 @@ class SpoolReader:
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._chunk, self._chunk_offset, self._examined = None, b"", 0, None
+        self._tables = {}
 
     def _consume(self, frame: Frame) -> Position:
         self._at = Position(
@@ -166,6 +176,30 @@ class SpoolReader:
             sequence=frame.sequence,
         )
         return self._at
+
+    def _table(self, frame: Frame, end: Position) -> tuple[str, ...]:
+        """Return the names of the points of a record, which an earlier one may have.
+
+        Raises:
+            BatchError: they are damaged.
+        """
+        reference = table_reference(frame.body)
+        if reference.place is None:
+            table = table_in(frame.body)
+            self._tables[end.offset - (frame.end - frame.start)] = table
+            return table
+        if reference.place not in self._tables:
+            self._tables[reference.place] = self._table_at(reference)
+        return self._tables[reference.place]
+
+    def _table_at(self, reference: TableReference) -> tuple[str, ...]:
+        if self._fd is None or reference.place is None:
+            raise BatchError("the segment with the names is gone")
+        head = _pread(self._fd, HEAD_BYTES, reference.place)
+        frame = parse_record(_pread(self._fd, record_bytes(head), reference.place), 0)
+        if frame is None or table_reference(frame.body).checksum != reference.checksum:
+            raise BatchError("the record with the names of the points is damaged")
+        return table_in(frame.body)
 
     def _peek(self) -> Frame | None:
         """Return the next record without passing it; step over damage and into later segments."""

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.contract.points import Quality, Sample, Value
-from collectors.history.batch import UNSTORABLE, BatchError, count_samples, decode, encode
+from collectors.history.batch import BatchError, count_samples, decode, encode
+from collectors.history.columns import UNSTORABLE
 
 # A shared, busy machine must not fail a law by its deadline.
 _SETTINGS = settings(derandomize=True, deadline=None)
