@@ -156,6 +156,9 @@ class McDevice(Device):
         except AddressError as exc:
             params = {"text": point.address, "hint": exc.hint, **exc.params}
             return PydanticCustomError("bad_address", "{text} is not an address", params)
+        if address.device == "ZR" and self.code != "binary":
+            # Decimal digits or hexadecimal ones? SH-080008 and JY997D56001 do not agree.
+            return PydanticCustomError("zr_in_ascii", "ZR", {"address": point.address})
         numbers = 1 if address.kind.unit == "dword" else point.words
         last = address.number + numbers - 1
         if last <= self.profile.last_number:

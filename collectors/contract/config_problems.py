@@ -153,6 +153,7 @@ _CODES = {
     "double_word": "double_word",
     "bit_not_writable": "bit_not_writable",
     "code_needs_fx5": "code_needs_fx5",
+    "zr_in_ascii": "zr_in_ascii",
     "bad_clamp": "bad_clamp",
     "read_only_table": "read_only_table",
     "long_order": "long_order",

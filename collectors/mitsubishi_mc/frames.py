@@ -83,9 +83,6 @@ class Coding:
         return f"{name}{device.number:0{digits}{layout}}".encode()
 
     def _digits_radix(self, name: str) -> int:
-        if name == "ZR":
-            # Written in decimal everywhere else, but sent in hexadecimal (SH-080008, 8.1).
-            return 16
         if self.code == "ascii_xy_hex" and name in ("X", "Y"):
             return 16
         return MC_PROFILES[self.series].radix_of(name)

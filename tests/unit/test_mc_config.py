@@ -134,6 +134,12 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "too_big",
     ),
     "a code that only FX5 has": ({"code": "ascii_xy_hex"}, {}, "devices[0]", "code_needs_fx5"),
+    "a register whose number two manuals write differently": (
+        {"code": "ascii"},
+        point("ZR16"),
+        "devices[0].points[0].address",
+        "zr_in_ascii",
+    ),
     "an unknown series": ({"series": "FX3"}, {}, "devices[0].series", "not_one_of"),
     "a network past 255": ({"network": 256}, {}, "devices[0].network", "too_big"),
     "past the last word": (

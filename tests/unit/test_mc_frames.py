@@ -189,7 +189,6 @@ DEVICES: dict[tuple[McSeries, Code, Device], str] = {
     ("Q", "ascii", Device("X", 0x20)): "X*000020",
     ("Q", "ascii", Device("W", 0x1F)): "W*00001F",
     ("Q", "ascii", Device("STN", 5)): "SN000005",
-    ("Q", "ascii", Device("ZR", 393215)): "ZR05FFFF",
     ("iQ-R", "ascii", Device("STN", 5)): "STN*00000005",
     ("iQ-R", "ascii", Device("D", 350)): "D***00000350",
     ("FX5", "ascii", Device("Y", 0o20)): "Y*000020",
