@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from simulators.addresses import MC_DEVICES
+from simulators.addresses import AddressError
 from simulators.faults import SUPPORTED, FaultOrder, ScenarioStep
+from simulators.mc_devices import PROFILES, Series
+from simulators.mc_frames import CodeSetting, FrameSetting
 from simulators.signals import (
     McSignal,
     ModbusSignal,
@@ -98,14 +100,26 @@ class OpcUaDevice(_Device):
 
 
 class McDevice(_Device):
+    series: Series = "Q"
+    code: CodeSetting = "binary"
+    """What the port is set to; other frames meet silence."""
+    frame: FrameSetting = "any"
     cpu_model: Annotated[str, Field(pattern=r"^[ -~]{1,16}$")] = "Q03UDVCPU"
     cpu_code: Annotated[int, Field(ge=0, le=0xFFFF)] = 0x0366
     signals: Annotated[tuple[McSignal, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")
     def _signals_are_distinct(self) -> Self:
+        for number, signal in enumerate(self.signals):
+            try:
+                signal.belong_to(self.series)
+            except AddressError as exc:
+                where = {"where": f"signals[{number}].address", "value": signal.address}
+                code = f"address_{exc.reason}"
+                raise PydanticCustomError(code, "address", where | exc.params) from None
         reject_duplicate_names(self.signals)
-        reject_overlaps(self.signals, lambda area: MC_DEVICES[area].points)
+        devices = PROFILES[self.series].devices
+        reject_overlaps(self.signals, lambda area: devices[area].points)
         return self
 
 

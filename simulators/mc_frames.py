@@ -1,59 +1,132 @@
-"""MC protocol 3E frames in binary code, as the CPU sees them (SH-080008)."""
+"""MC protocol frames, 3E and 4E, in binary and in ASCII code, as the CPU sees them (SH-080008)."""
 
-import enum
-import struct
-from collections.abc import Sequence, Set
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Literal
 
-from simulators.addresses import MC_DEVICE_NAMES
+from simulators.mc_codes import EndCode, Refused, require
+from simulators.mc_coding import AsciiCoding, BinaryCoding, Coding
+from simulators.mc_devices import Profile
 
-_REQUEST = b"\x50\x00"
-_RESPONSE = b"\xd0\x00"
-_HEADER_BYTES = 9
-"""Subheader 2, access route 5 (network, PC, module I/O 2, station), data length 2."""
+CodeSetting = Literal["binary", "ascii", "ascii_xy_hex", "any"]
+FrameSetting = Literal["3e", "4e", "any"]
+
+_ROUTE_BYTES = 5
+"""Network, PC, module I/O (2), station."""
+_SERIAL_BYTES = 4
+"""Of a 4E frame: serial number and two bytes that are zero."""
 _MIN_LENGTH, _MAX_LENGTH = 6, 0x1000
 """Monitoring timer, command and subcommand; and more than the longest write needs."""
 
 
-class EndCode(enum.IntEnum):
-    """Why a request was refused (SH-080008, "Error codes"; 4031: QCPU User's Manual)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """A kind of frame in one code; positions count in bytes of the wire.
 
-    RANGE = 0x4031
-    BIT_POINTS = 0xC051
-    WORD_POINTS = 0xC052
-    RANDOM_POINTS = 0xC054
-    MAX_ADDRESS = 0xC056
-    COMMAND = 0xC059
-    DEVICE = 0xC05B
-    BIT_OR_WORD_UNIT = 0xC05C
-    LENGTH = 0xC061
+    Attributes:
+        request, response: How frames begin.
+        serial_bytes: 0 in a 3E frame.
+    """
+
+    request: bytes
+    response: bytes
+    coding: Coding
+    serial_bytes: int
+
+    @property
+    def header_bytes(self) -> int:
+        return self.coding.scale * (4 + self.serial_bytes + _ROUTE_BYTES)
+
+    @property
+    def length_at(self) -> slice:
+        return slice(self.header_bytes - 2 * self.coding.scale, self.header_bytes)
 
 
-class Refused(Exception):
-    """The request is answered with an end code and 9 bytes of error information."""
+def forms_of(code: CodeSetting, frame: FrameSetting) -> list[Form]:
+    """Return the kinds of frames that a port with these settings understands."""
+    forms = []
+    for kind, serial_bytes in (("3e", 0), ("4e", _SERIAL_BYTES)):
+        if frame not in (kind, "any"):
+            continue
+        request, response = (b"\x50", b"\xd0") if kind == "3e" else (b"\x54", b"\xd4")
+        if code in ("binary", "any"):
+            forms.append(
+                Form(
+                    request=request + b"\0",
+                    response=response + b"\0",
+                    coding=BinaryCoding(),
+                    serial_bytes=serial_bytes,
+                )
+            )
+        if code != "binary":
+            forms.append(
+                Form(
+                    request=request.hex().upper().encode() + b"00",
+                    response=response.hex().upper().encode() + b"00",
+                    coding=AsciiCoding(xy_hex=code == "ascii_xy_hex"),
+                    serial_bytes=serial_bytes,
+                )
+            )
+    return forms
 
-    def __init__(self, code: EndCode) -> None:
-        super().__init__(code.name)
-        self.code = code
+
+def form_of(frame: bytes, forms: list[Form]) -> Form:
+    """Return the form of a whole ``frame``."""
+    return next(form for form in forms if frame.startswith(form.request))
 
 
-def require(valid: bool, code: EndCode) -> None:
-    """Raise ``Refused(code)`` unless ``valid``."""
-    if not valid:
-        raise Refused(code)
+def take_frame(received: bytearray, forms: list[Form]) -> bytes | None:
+    """Remove the first complete request; ``None`` if more bytes are needed.
+
+    What is no frame of ``forms`` is dropped, and the client hears nothing: a real CPU is silent
+    when the communication data code does not match.
+    """
+    form = next((f for f in forms if received.startswith(f.request[: len(received)])), None)
+    if form is None:
+        received.clear()
+        return None
+    if len(received) < form.header_bytes:
+        return None
+    try:
+        length = form.coding.number(bytes(received[form.length_at]))
+    except Refused:
+        length = 0
+    scale = form.coding.scale
+    if not _MIN_LENGTH * scale <= length <= _MAX_LENGTH * scale:
+        received.clear()
+        return None
+    end = form.header_bytes + length
+    if len(received) < end:
+        return None
+    frame = bytes(received[:end])
+    del received[:end]
+    return frame
 
 
 class Request:
     """One request, read from front to back.
 
     Attributes:
+        coding: Binary or ASCII.
         command: For example 0401h, batch read.
         subcommand: Bit 0: in units of bits, not words. Bit 1: the wide device numbers of iQ-R.
     """
 
-    def __init__(self, frame: bytes) -> None:
-        self.command, self.subcommand = struct.unpack_from("<HH", frame, 11)
+    def __init__(self, frame: bytes, form: Form) -> None:
         self._frame = frame
-        self._position = 15
+        self._form = form
+        self.coding = form.coding
+        self._position = form.header_bytes + 2 * form.coding.scale
+        self._command_at = slice(self._position, self._position + 4 * form.coding.scale)
+        self.command = self.subcommand = 0
+
+    def read_command(self) -> None:
+        """Read command and subcommand.
+
+        Raises:
+            Refused: they are no hexadecimal digits.
+        """
+        self.command, self.subcommand = self.number(2), self.number(2)
 
     @property
     def in_bits(self) -> bool:
@@ -64,7 +137,7 @@ class Request:
         return bool(self.subcommand & 2)
 
     def take(self, count: int) -> bytes:
-        """Return the next ``count`` bytes.
+        """Return the next ``count`` bytes of the wire.
 
         Raises:
             Refused: the request ends before.
@@ -74,19 +147,16 @@ class Request:
         return self._frame[start : self._position]
 
     def number(self, size_bytes: int) -> int:
-        return int.from_bytes(self.take(size_bytes), "little")
+        """Return the next number, of ``size_bytes`` in binary code."""
+        return self.coding.number(self.take(size_bytes * self.coding.scale))
 
-    def device(self) -> tuple[str, int]:
+    def device(self, profile: Profile) -> tuple[str, int]:
         """Return the name of a device and the number of its first point.
 
         Raises:
             Refused: the CPU does not have this device.
         """
-        number = self.number(4 if self.is_wide else 3)
-        name = MC_DEVICE_NAMES.get(self.number(2 if self.is_wide else 1))
-        if name is None:
-            raise Refused(EndCode.DEVICE)
-        return name, number
+        return self.coding.device(self.take(self.coding.device_bytes(wide=self.is_wide)), profile)
 
     def expect_end(self) -> None:
         """Refuse a request that is longer than its content."""
@@ -98,79 +168,33 @@ class Request:
 
     def refusal(self, code: int) -> bytes:
         """Return the frame of an abnormal end: who answers, and what was asked."""
-        return self._frame_of(code, self._frame[2:7] + self._frame[11:15])
+        return self._frame_of(code, self._route() + self._frame[self._command_at])
+
+    def _route(self) -> bytes:
+        end = self._form.length_at.start
+        return self._frame[end - _ROUTE_BYTES * self.coding.scale : end]
 
     def _frame_of(self, end_code: int, data: bytes) -> bytes:
-        rest = struct.pack("<H", end_code) + data
-        return _RESPONSE + self._frame[2:7] + struct.pack("<H", len(rest)) + rest
+        rest = self.coding.pack(end_code, 2) + data
+        middle = self._frame[2 * self.coding.scale : self._form.length_at.start]
+        return self._form.response + middle + self.coding.pack(len(rest), 2) + rest
 
 
-def spoil(data: bytes, kinds: Set[str]) -> bytes:
+def spoil(data: bytes, form: Form, kinds: Set[str]) -> bytes:
     """Return a response of a station that was not asked, or with less than was asked for."""
     response = bytearray(data)
+    coding, scale = form.coding, form.coding.scale
     if "wrong_unit" in kinds:
-        response[6] = (response[6] + 1) & 0xFF
-    content_bytes = len(response) - _HEADER_BYTES - 2
+        station = slice(form.length_at.start - scale, form.length_at.start)
+        response[station] = coding.pack(coding.number(bytes(response[station])) + 1 & 0xFF, 1)
+    if "wrong_id" in kinds and form.serial_bytes:
+        serial = slice(2 * scale, 4 * scale)
+        response[serial] = coding.pack(coding.number(bytes(response[serial])) + 1 & 0xFFFF, 2)
+    content_bytes = len(response) - form.header_bytes - 2 * scale
     if "short" in kinds:
         del response[len(response) - content_bytes // 2 :]
-        _set_length(response, len(response) - _HEADER_BYTES)
+        response[form.length_at] = coding.pack(len(response) - form.header_bytes, 2)
     elif "bad_length" in kinds:
         # The rest of it stays in the stream, before the next answer.
-        _set_length(response, 2 + content_bytes // 2)
+        response[form.length_at] = coding.pack(2 * scale + content_bytes // 2, 2)
     return bytes(response)
-
-
-def _set_length(response: bytearray, length: int) -> None:
-    response[_HEADER_BYTES - 2 : _HEADER_BYTES] = struct.pack("<H", length)
-
-
-def take_frame(received: bytearray) -> bytes | None:
-    """Remove the first complete request; ``None`` if more bytes are needed.
-
-    What is no 3E frame in binary code is dropped, and the client hears nothing: a real CPU is
-    silent when the communication data code does not match.
-    """
-    if not received.startswith(_REQUEST[: len(received)]):
-        received.clear()
-    if len(received) < _HEADER_BYTES:
-        return None
-    length = int.from_bytes(received[7:9], "little")
-    if not _MIN_LENGTH <= length <= _MAX_LENGTH:
-        received.clear()
-        return None
-    end = _HEADER_BYTES + length
-    if len(received) < end:
-        return None
-    frame = bytes(received[:end])
-    del received[:end]
-    return frame
-
-
-def pack_nibbles(bits: Sequence[bool]) -> bytes:
-    """Return two bits a byte, the first one in the high half (SH-080008, batch read in bits)."""
-    padded = [*bits, False]
-    return bytes(padded[n] << 4 | padded[n + 1] for n in range(0, len(bits), 2))
-
-
-def unpack_nibbles(data: bytes, count: int) -> list[bool]:
-    """Return the first ``count`` bits of ``data``.
-
-    Raises:
-        Refused: a half byte is neither 0 nor 1.
-    """
-    halves = [half for byte in data for half in (byte >> 4, byte & 0x0F)][:count]
-    require(all(half <= 1 for half in halves), EndCode.BIT_OR_WORD_UNIT)
-    return [half == 1 for half in halves]
-
-
-def words_to_bits(words: Sequence[int]) -> list[bool]:
-    """Return 16 bits a word, least significant first, as bit devices are numbered."""
-    return [bool(word >> n & 1) for word in words for n in range(16)]
-
-
-def bits_to_words(bits: Sequence[bool]) -> list[int]:
-    """Undo :func:`words_to_bits`; ``bits`` are whole words."""
-    return [
-        sum(bit << n for n, bit in enumerate(bits[start : start + 16]))
-        for start in range(0, len(bits), 16)
-    ]

@@ -187,6 +187,14 @@ class Area:
         ):
             raise NoSuchAddress(starts_outside=start not in self._existing)
 
+    def check_writable(self, start: int, count: int) -> None:
+        """Accept a range that clients may write.
+
+        Raises:
+            NoSuchAddress, NotWritable: see :meth:`_writable`.
+        """
+        self._writable(start, count)
+
     def _overlapping(self, start: int, count: int) -> Iterator[_Flag | _Register]:
         first = bisect.bisect_left(self._starts, start - self._longest + 1)
         for index in range(first, len(self._cells)):

@@ -1,25 +1,21 @@
-"""A MELSEC CPU that answers MC protocol 3E frames in binary code (SH-080008)."""
+"""A MELSEC CPU that answers MC protocol, 3E and 4E frames in binary and ASCII code (SH-080008)."""
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from simulators.addresses import MC_DEVICES
 from simulators.config import McDevice
-from simulators.faults import FaultBoard
+from simulators.faults import Effect, FaultBoard
 from simulators.listener import Listener
-from simulators.mc_frames import (
-    EndCode,
-    Refused,
-    Request,
+from simulators.mc_codes import EndCode, Refused, require
+from simulators.mc_coding import (
+    AsciiCoding,
     bits_to_words,
-    pack_nibbles,
-    require,
-    spoil,
-    take_frame,
-    unpack_nibbles,
+    pack_words,
     words_to_bits,
 )
+from simulators.mc_devices import PROFILES, Limits
+from simulators.mc_frames import Request, form_of, forms_of, spoil, take_frame
+from simulators.mc_spans import Span, merge
 from simulators.memory import (
     BitArea,
     NoSuchAddress,
@@ -33,21 +29,8 @@ from simulators.truth import TruthLog
 from simulators.waveforms import Value
 from simulators.wire import Record, Reply
 
-# SH-080008, "Number of device points processed per communication".
-_MAX_WORDS = 960
-_MAX_BITS = 7168
-_MAX_RANDOM = 192
-_MAX_RANDOM_WIDE = 96
 _MAX_ECHO_BYTES = 960
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """Neighbouring points of one device, counted in bits for a bit device."""
-
-    device: str
-    start: int
-    points: int
+_Pair = tuple[str, int]
 
 
 class McCpu:
@@ -65,27 +48,31 @@ class McCpu:
         self._id = config.id
         self._truth = truth
         self._record: Record | None = None
-        self._model = config.cpu_model.ljust(16).encode() + struct.pack("<H", config.cpu_code)
+        self._config = config
+        self._profile = PROFILES[config.series]
+        self._forms = forms_of(config.code, config.frame)
         self._bits: dict[str, BitArea] = {}
         self._words: dict[str, WordArea] = {}
-        for name, device in MC_DEVICES.items():
+        for name, device in self._profile.devices.items():
             inside = [signal for signal in config.signals if signal.place.area == name]
             extent, seeds = range(device.points), (seed, config.id, None)
             if device.is_bit:
                 self._bits[name] = BitArea(inside, extent=extent, seed=seeds)
             else:
                 self._words[name] = WordArea(inside, extent=extent, seed=seeds)
+        in_words, all_forms = ((0, 2), (0, 1, 2, 3)) if self._profile.has_wide else ((0,), (0, 1))
         self._commands: Mapping[int, tuple[Callable[[Request], bytes], Sequence[int]]] = {
-            0x0401: (self._batch_read, (0, 1, 2, 3)),
-            0x1401: (self._batch_write, (0, 1, 2, 3)),
-            0x0403: (self._random_read, (0, 2)),
+            0x0401: (self._batch_read, all_forms),
+            0x1401: (self._batch_write, all_forms),
+            0x0403: (self._random_read, in_words),
+            0x1402: (self._random_write, all_forms),
             0x0101: (self._read_cpu_model, (0,)),
             0x0619: (self._echo, (0,)),
         }
 
     def take_frame(self, received: bytearray) -> bytes | None:
         """Remove one frame, see :func:`simulators.mc_frames.take_frame`."""
-        return take_frame(received)
+        return take_frame(received, self._forms)
 
     def answer(self, frame: bytes) -> Reply | None:
         """Return the response frame to the request ``frame``."""
@@ -93,14 +80,15 @@ class McCpu:
         kinds = {effect.kind: effect for effect in effects}
         if "silent" in kinds:
             return None
-        request = Request(frame)
+        form = form_of(frame, self._forms)
+        if not form.serial_bytes:
+            # A 3E frame carries nothing that could be wrong.
+            effects = tuple(effect for effect in effects if effect.kind != "wrong_id")
+        request = Request(frame, form)
         self._record = None
-        if "exception" in kinds:
-            data = request.refusal(kinds["exception"].fault.code or EndCode.RANGE)
-        else:
-            data = self._respond(request)
+        data = self._respond(request, kinds.get("exception"))
         if effects:
-            data = spoil(data, kinds.keys())
+            data = spoil(data, form, kinds.keys())
         return Reply(data=data, effects=effects, record=self._record)
 
     def hold(self, signal: str, value: Value | None, unit: int | None) -> None:
@@ -112,8 +100,11 @@ class McCpu:
                 return
         raise NoSuchSignal
 
-    def _respond(self, request: Request) -> bytes:
+    def _respond(self, request: Request, exception: Effect | None) -> bytes:
         try:
+            request.read_command()
+            if exception is not None:
+                return request.refusal(exception.fault.code or EndCode.RANGE)
             return request.response(self._execute(request))
         except Refused as exc:
             code = exc.code
@@ -129,36 +120,49 @@ class McCpu:
             raise Refused(EndCode.COMMAND)
         return function(request)
 
+    def _limits(self, request: Request) -> Limits:
+        in_ascii = isinstance(request.coding, AsciiCoding)
+        limits = self._profile.ascii if in_ascii else self._profile.binary
+        if not request.is_wide:
+            return limits
+        return replace(
+            limits,
+            random=limits.random // 2,
+            random_bits=limits.random_bits // 2,
+            random_write_weight=limits.random_write_weight // 2,
+        )
+
     def _batch_read(self, request: Request) -> bytes:
-        device, start = request.device()
+        device, start = request.device(self._profile)
         count = request.number(2)
         request.expect_end()
-        span = _span(device, start, count, in_bits=request.in_bits)
+        span = self._span(request, device, start, count)
         content = self._read([span])
         points = [content[device, start + n] for n in range(span.points)]
         if request.in_bits:
-            return pack_nibbles([bool(point) for point in points])
-        return struct.pack(f"<{count}H", *_as_words(device, points))
+            return request.coding.pack_bits([bool(point) for point in points])
+        return pack_words(request.coding, self._as_words(device, points))
 
     def _random_read(self, request: Request) -> bytes:
         words, double_words = request.number(1), request.number(1)
-        limit = _MAX_RANDOM_WIDE if request.is_wide else _MAX_RANDOM
-        require(1 <= words + double_words <= limit, EndCode.RANDOM_POINTS)
+        require(1 <= words + double_words <= self._limits(request).random, EndCode.RANDOM_POINTS)
         spans = []
         for size in [1] * words + [2] * double_words:
-            device, start = request.device()
-            spans.append(_span(device, start, size, in_bits=False))
+            device, start = request.device(self._profile)
+            spans.append(self._words_span(device, start, size))
         request.expect_end()
         for span in spans:
             self._area(span).check(span.start, span.points)
-        content = self._read(_merge(spans))
-        answer: list[int] = []
-        for span in spans:
+        content = self._read(merge(spans))
+        answer = b""
+        for number, span in enumerate(spans):
             points = [content[span.device, span.start + n] for n in range(span.points)]
-            answer += _as_words(span.device, points)
-        return struct.pack(f"<{len(answer)}H", *answer)
+            found = self._as_words(span.device, points)
+            value = found[0] if number < words else found[0] | found[1] << 16
+            answer += request.coding.pack(value, 2 if number < words else 4)
+        return answer
 
-    def _read(self, spans: Sequence[_Span]) -> dict[tuple[str, int], int]:
+    def _read(self, spans: Sequence[Span]) -> dict[tuple[str, int], int]:
         """Return every point of ``spans`` at one instant, and log the signals inside them."""
         now = self.faults.now()
         nan = self.faults.find("nan") is not None
@@ -173,37 +177,100 @@ class McCpu:
         )
         return content
 
-    def _area(self, span: _Span) -> BitArea | WordArea:
+    def _area(self, span: Span) -> BitArea | WordArea:
         return self._bits.get(span.device) or self._words[span.device]
 
     def _batch_write(self, request: Request) -> bytes:
-        device, start = request.device()
+        device, start = request.device(self._profile)
         count = request.number(2)
-        span = _span(device, start, count, in_bits=request.in_bits)
+        span = self._span(request, device, start, count)
+        coding = request.coding
         if request.in_bits:
-            bits = unpack_nibbles(request.take((count + 1) // 2), count)
-        else:
-            words = struct.unpack(f"<{count}H", request.take(2 * count))
-            bits = words_to_bits(words)
+            bits = coding.unpack_bits(request.take(coding.bits_bytes(count)), count)
+            request.expect_end()
+            self._write({(device, start + n): bit for n, bit in enumerate(bits)})
+            return b""
+        words = [request.number(2) for _ in range(count)]
         request.expect_end()
-        if device in self._bits:
-            values = self._bits[device].write(span.start, bits)
-        else:
-            values = self._words[device].write(span.start, words)
-        t_ns = self.faults.now().t_ns
-        self._truth.written(t_ns=t_ns, device=self._id, unit=None, values=values)
+        self._write(self._points_of(span, words))
         return b""
+
+    def _random_write(self, request: Request) -> bytes:
+        limits = self._limits(request)
+        points: dict[_Pair, int] = {}
+        if request.in_bits:
+            count = request.number(1)
+            require(1 <= count <= limits.random_bits, EndCode.RANDOM_BIT_POINTS)
+            for _ in range(count):
+                device, start = request.device(self._profile)
+                require(device in self._bits, EndCode.BIT_OR_WORD_UNIT)
+                state = request.number(2 if request.is_wide else 1)
+                require(state in (0, 1), EndCode.BIT_OR_WORD_UNIT)
+                points[device, start] = state
+        else:
+            words, double_words = request.number(1), request.number(1)
+            weight = 12 * words + 14 * double_words
+            require(0 < weight <= limits.random_write_weight, EndCode.RANDOM_POINTS)
+            for size in [1] * words + [2] * double_words:
+                device, start = request.device(self._profile)
+                value = request.number(2 * size)
+                span = self._words_span(device, start, size)
+                points |= self._points_of(span, [value & 0xFFFF, value >> 16][:size])
+        request.expect_end()
+        self._write(points)
+        return b""
+
+    def _points_of(self, span: Span, words: Sequence[int]) -> dict[_Pair, int]:
+        content = words_to_bits(words) if span.device in self._bits else words
+        return {(span.device, span.start + n): point for n, point in enumerate(content)}
+
+    def _write(self, points: Mapping[_Pair, int]) -> None:
+        """Write every point, or none of them if one cannot be written."""
+        runs = merge([Span(device, number, 1) for device, number in points])
+        for span in runs:
+            self._area(span).check_writable(span.start, span.points)
+        written: Values = {}
+        for span in runs:
+            content = [points[span.device, span.start + n] for n in range(span.points)]
+            if span.device in self._bits:
+                bits = [bool(point) for point in content]
+                written |= self._bits[span.device].write(span.start, bits)
+            else:
+                written |= self._words[span.device].write(span.start, content)
+        t_ns = self.faults.now().t_ns
+        self._truth.written(t_ns=t_ns, device=self._id, unit=None, values=written)
 
     def _read_cpu_model(self, request: Request) -> bytes:
         request.expect_end()
-        return self._model
+        model = self._config.cpu_model.ljust(16).encode()
+        return model + request.coding.pack(self._config.cpu_code, 2)
 
     def _echo(self, request: Request) -> bytes:
         count = request.number(2)
         require(1 <= count <= _MAX_ECHO_BYTES, EndCode.LENGTH)
         text = request.take(count)
         request.expect_end()
-        return struct.pack("<H", count) + text
+        return request.coding.pack(count, 2) + text
+
+    def _span(self, request: Request, device: str, start: int, count: int) -> Span:
+        """Return the points that ``count`` bits or words from ``start`` cover.
+
+        Raises:
+            Refused: too many, none, or bits of a word device.
+        """
+        limits = self._limits(request)
+        if request.in_bits:
+            require(device in self._bits, EndCode.BIT_OR_WORD_UNIT)
+            require(1 <= count <= limits.bits, EndCode.BIT_POINTS)
+            return Span(device, start, count)
+        require(1 <= count <= limits.words, EndCode.WORD_POINTS)
+        return self._words_span(device, start, count)
+
+    def _words_span(self, device: str, start: int, count: int) -> Span:
+        return Span(device, start, 16 * count if device in self._bits else count)
+
+    def _as_words(self, device: str, points: Sequence[int]) -> Sequence[int]:
+        return bits_to_words([bool(p) for p in points]) if device in self._bits else points
 
 
 def device(
@@ -211,35 +278,3 @@ def device(
 ) -> TcpDevice:
     """Return the device that serves ``config``."""
     return TcpDevice(config.id, McCpu(config, truth, seed=seed, faults=faults), listener)
-
-
-def _span(device: str, start: int, count: int, *, in_bits: bool) -> _Span:
-    """Return the points that ``count`` bits or words from ``start`` cover.
-
-    Raises:
-        Refused: too many, none, or bits of a word device.
-    """
-    is_bit_device = MC_DEVICES[device].is_bit
-    if in_bits:
-        require(is_bit_device, EndCode.BIT_OR_WORD_UNIT)
-        require(1 <= count <= _MAX_BITS, EndCode.BIT_POINTS)
-        return _Span(device, start, count)
-    require(1 <= count <= _MAX_WORDS, EndCode.WORD_POINTS)
-    return _Span(device, start, 16 * count if is_bit_device else count)
-
-
-def _as_words(device: str, points: Sequence[int]) -> Sequence[int]:
-    return bits_to_words([bool(p) for p in points]) if MC_DEVICES[device].is_bit else points
-
-
-def _merge(spans: Sequence[_Span]) -> list[_Span]:
-    """Join spans that touch, so that a signal read as several words is seen whole."""
-    merged: list[_Span] = []
-    for span in sorted(spans, key=lambda span: (span.device, span.start)):
-        last = merged[-1] if merged else None
-        if last and last.device == span.device and span.start <= last.start + last.points:
-            end = max(last.start + last.points, span.start + span.points)
-            merged[-1] = _Span(last.device, last.start, end - last.start)
-        else:
-            merged.append(span)
-    return merged

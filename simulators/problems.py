@@ -169,7 +169,8 @@ def _translate(detail: Mapping[str, Any], *, is_short: bool) -> Problem:
         location = (*location, "kind" if location else "protocol")
     if is_short and location[1:3] == ("devices", 0):
         location = (location[0], *location[3:])
-    return Problem(key=str(params.get("where") or _key(location)), code=code, params=params)
+    key = ".".join(str(part) for part in (_key(location), params.get("where", "")) if part)
+    return Problem(key=key, code=code, params=params)
 
 
 def _code_and_params(

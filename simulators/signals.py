@@ -4,18 +4,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from simulators.addresses import (
-    MC_DEVICES,
-    AddressError,
-    Place,
-    check_node_id,
-    parse_mc_address,
-    parse_modbus_address,
-)
+from simulators.addresses import AddressError, Place, check_node_id, parse_modbus_address
 from simulators.encoding import ByteOrder, Encoding, SignalType, problem_with
+from simulators.mc_devices import PROFILES, Series, parse_mc_address, series_with
 from simulators.waveforms import Constant, Wave, Writable, texts_of
 
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f/]{1,64}$")]
@@ -109,15 +103,30 @@ class ModbusSignal(RegisterSignal):
 
 
 class McSignal(RegisterSignal):
-    address: Annotated[str, _address(parse_mc_address)]
+    address: Annotated[str, _address(series_with)]
+    _series: Series = PrivateAttr("Q")
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Read the address as some series does, until the device tells its own."""
+        del context
+        self._series = series_with(self.address)
+
+    def belong_to(self, series: Series) -> None:
+        """Read the address as CPUs of ``series`` count.
+
+        Raises:
+            AddressError: they do not have it.
+        """
+        parse_mc_address(self.address, series)
+        self._series = series
 
     @property
     def place(self) -> Place:
-        return parse_mc_address(self.address)
+        return parse_mc_address(self.address, self._series)
 
     @property
     def is_in_bit_area(self) -> bool:
-        return MC_DEVICES[self.place.area].is_bit
+        return PROFILES[self._series].devices[self.place.area].is_bit
 
     @property
     def encoding(self) -> Encoding | None:

@@ -73,9 +73,10 @@ wave = { kind = "writable", value = false }
 
 
 @pytest.fixture
-def simulator(tmp_path):
+def simulator(request, tmp_path):
     file = tmp_path / "packer.toml"
-    file.write_text(FILE)
+    # The first line of a table: the signals come after it.
+    file.write_text(f'series = "{getattr(request, "param", "Q")}"\n{FILE}')
     with RunningSimulator(file, truth=tmp_path / "truth.jsonl") as running:
         yield running
 
@@ -94,7 +95,9 @@ def little(words, layout):
     return struct.unpack("<" + layout, struct.pack(f"<{len(words)}h", *words))[0]
 
 
-@pytest.mark.parametrize("series", ["Q", "iQ-R"])
+@pytest.mark.parametrize(
+    ("simulator", "series"), [("Q", "Q"), ("iQ-R", "iQ-R")], indirect=["simulator"]
+)
 def test_pymcprotocol_reads_exactly_what_the_truth_log_records(simulator, series):
     seen = []
     with client_of(simulator, series) as client:

@@ -7,7 +7,7 @@ import pytest
 from collectors.contract.addresses import parse_modbus_address
 from collectors.contract.addresses_mc import parse_mc_address
 from collectors.contract.config import load_collector
-from simulators import addresses
+from simulators import addresses, mc_devices
 from simulators.problems import (
     LANGUAGES,
     SimulatorFileError,
@@ -162,7 +162,7 @@ def test_every_demo_opcua_point_reads_the_node_of_the_same_name():
 
 @pytest.mark.parametrize("text", ["D100", "M8191", "X1F", "XA0", "DX1F", "ZR393215", "D5.F", "TN0"])
 def test_collectors_and_simulators_read_mc_addresses_alike(text):
-    theirs, ours = parse_mc_address(text), addresses.parse_mc_address(text)
+    theirs, ours = parse_mc_address(text), mc_devices.parse_mc_address(text)
     assert (theirs.device, theirs.number, theirs.bit) == (ours.area, ours.start, ours.bit)
 
 

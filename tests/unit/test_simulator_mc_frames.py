@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulators.mc_frames import bits_to_words, pack_nibbles, unpack_nibbles, words_to_bits
+from simulators.mc_coding import AsciiCoding, BinaryCoding, bits_to_words, words_to_bits
 from simulators.mitsubishi_mc import McCpu
 from simulators.problems import parse_simulator
 from simulators.truth import TruthLog
@@ -103,7 +103,7 @@ def test_bits_come_two_a_byte_with_the_first_in_the_high_half():
 
 
 def test_wide_device_numbers_of_iq_r_read_the_same_devices():
-    plc = cpu(signal("a", "D350", "uint16", 0xBEEF), *flags("X", 0x1F, 1, "X"))
+    plc = cpu(signal("a", "D350", "uint16", 0xBEEF), *flags("X", 0x1F, 1, "X"), series="iQ-R")
     assert answer_to(plc, "010402005e010000a8000100") == "efbe"
     assert answer_to(plc, "010403001f0000009c000100") == "10"
     assert answer_to(plc, "0304020001005e010000a800") == "efbe"
@@ -159,7 +159,7 @@ def test_writable_words_and_bits_hold_what_was_written():
         ("01100000", 0xC059),  # remote RUN
         ("030400000000", 0xC054),
         ("03040000c100", 0xC054),  # 193 words
-        ("030402006100", 0xC054),  # 97 words with wide numbers
+        ("03040200 01 00 0000 0000", 0xC059),  # only iQ-R has wide numbers
         ("030400000100003000a8", 0x4031),
         ("030400000200ff2f00a8003000a8", 0x4031),
         ("190600000000", 0xC061),
@@ -169,6 +169,11 @@ def test_writable_words_and_bits_hold_what_was_written():
 def test_a_wrong_request_is_refused_with_its_end_code(command_and_data, code):
     plc = cpu(signal("a", "D0", "int16", 0), signal("b", "M100", "bool", False, "writable"))
     assert refusal_of(plc, command_and_data) == code
+
+
+def test_wide_numbers_halve_the_random_points():
+    plc = cpu(signal("a", "D0", "int16", 0), series="iQ-R")
+    assert refusal_of(plc, "030402006100") == 0xC054
 
 
 def test_960_words_and_192_random_words_are_answered():
@@ -202,7 +207,8 @@ def test_frames_are_taken_whole_however_they_arrive(cuts):
 
 @given(st.lists(st.booleans(), max_size=50))
 def test_half_bytes_come_back(bits):
-    assert unpack_nibbles(pack_nibbles(bits), len(bits)) == bits
+    for coding in (BinaryCoding(), AsciiCoding()):
+        assert coding.unpack_bits(coding.pack_bits(bits), len(bits)) == bits
 
 
 @given(st.lists(st.integers(0, 0xFFFF), max_size=20))
@@ -236,3 +242,108 @@ def test_the_truth_log_holds_each_signal_that_was_read_whole(tmp_path):
         {"held": 9},
     ]
     assert all(line["unit"] is None and line["t_ns"] > 1.6e18 for line in lines)
+
+
+def test_batch_read_in_ascii_code_answers_the_example_of_page_90():
+    plc = cpu(*flags("M", 100, 0x1234), *flags("M", 116, 0x0002), code="ascii")
+    answer = converse(plc, b"500000FF03FF000018001004010000M*0001000002")
+    assert answer == b"D00000FF03FF00000C000012340002"
+
+
+def converse(plc, frame):
+    taken = plc.take_frame(bytearray(frame))
+    return plc.answer(taken).data
+
+
+def ascii_request(plc, command_and_data, start=b"500000FF03FF00"):
+    content = b"0010" + command_and_data.replace(" ", "").encode()
+    answer = converse(plc, start + b"%04X" % len(content) + content)
+    header = b"D" + start[1:]
+    assert answer.startswith(header)
+    length = int(answer[len(header) : len(header) + 4], 16)
+    assert len(answer) == len(header) + 4 + length
+    return answer[len(header) + 4 :].decode()
+
+
+def test_ascii_code_reads_and_writes_what_binary_code_does():
+    plc = cpu(
+        signal("d", "D350", "uint32", 0x170F56AB, "writable"),
+        signal("x", "X20", "bool", True),
+        signal("m", "M7", "bool", False, "writable"),
+        signal("n", "M8", "bool", True, "writable"),
+        code="any",
+    )
+    assert ascii_request(plc, "0401 0000 D* 000350 0002") == "0000" + "56AB170F"
+    assert ascii_request(plc, "0401 0001 X* 000020 0002") == "0000" + "10"
+    assert ascii_request(plc, "0403 0000 01 01 D* 000350 D* 000350") == "0000" + "56AB170F56AB"
+    assert ascii_request(plc, "1401 0001 M* 000007 0002 10") == "0000"
+    assert ascii_request(plc, "0401 0001 M* 000007 0002") == "0000" + "10"
+    assert ascii_request(plc, "1402 0001 02 M* 000007 00 M* 000008 01") == "0000"
+    assert ascii_request(plc, "0401 0001 M* 000007 0002") == "0000" + "01"
+    assert ascii_request(plc, "1402 0000 00 01 D* 000350 00010002") == "0000"
+    assert answer_to(plc, "01040000 5e0100 a8 0200") == "02000100"
+    assert ascii_request(plc, "0101 0000") == "0000" + "Q03UDVCPU       0366"
+    assert ascii_request(plc, "0619 0000 0005 AB12C") == "0000" + "0005AB12C"
+
+
+@pytest.mark.parametrize(
+    ("command_and_data", "code"),
+    [
+        ("0401 0000 D* 00000G 0001", "C050"),
+        ("0401 0000 D* 000000 00a1", "C050"),
+        ("0401 0000 D* 012288 0001", "4031"),
+        ("0401 0000 Q* 000000 0001", "C05B"),
+        ("0401 0001 M* 000000 0E01", "C051"),  # 3585 bits, half of what binary code allows
+        ("0401 0002 D* 000000 0001", "C059"),
+        ("1401 0001 M* 000007 0001 2", "C05C"),
+    ],
+)
+def test_a_wrong_ascii_request_is_refused_with_its_end_code(command_and_data, code):
+    plc = cpu(signal("m", "M7", "bool", False, "writable"), code="ascii")
+    answer = ascii_request(plc, command_and_data)
+    assert answer == code + "00FF03FF00" + command_and_data.replace(" ", "")[:8]
+
+
+def test_a_4e_frame_gets_its_serial_number_back():
+    plc = cpu(signal("a", "D350", "int16", 0x56AB))
+    request_4e = "540034120000" + ROUTE + "0c00" + "1000010400005e0100a80100"
+    assert ask(plc, request_4e) == "d40034120000" + ROUTE + "0400" + "0000ab56"
+    in_ascii = cpu(signal("a", "D350", "int16", 0x56AB), code="ascii", frame="4e")
+    start = b"54001234000000FF03FF00"
+    assert ascii_request(in_ascii, "0401 0000 D* 000350 0001", start) == "000056AB"
+    assert in_ascii.take_frame(bytearray(b"500000FF03FF00" + b"0" * 40)) is None
+
+
+@pytest.mark.parametrize(("code", "text"), [("ascii", "000020"), ("ascii_xy_hex", "000010")])
+def test_inputs_of_an_fx5_are_octal(code, text):
+    plc = cpu(signal("a", "X20", "bool", True), series="FX5", code=code)
+    assert ascii_request(plc, f"0401 0001 X* {text} 0001") == "00001"
+    binary = cpu(signal("a", "X20", "bool", True), series="FX5")
+    assert answer_to(binary, "01040100 100000 9c 0100") == "10"
+
+
+def test_wide_ascii_numbers_of_iq_r_have_four_letters_and_eight_digits():
+    plc = cpu(
+        signal("a", "STN3", "uint16", 0xBEEF),
+        signal("b", "M4", "bool", False, "writable"),
+        series="iQ-R",
+        code="ascii",
+    )
+    assert ascii_request(plc, "0401 0002 STN* 00000003 0001") == "0000BEEF"
+    assert ascii_request(plc, "0401 0000 SN 000003 0001") == "0000BEEF"
+    assert ascii_request(plc, "1402 0003 01 M*** 00000004 0001") == "0000"
+    assert ascii_request(plc, "0401 0003 M*** 00000004 0001") == "00001"
+
+
+def test_random_writes_reach_all_their_points_or_none():
+    plc = cpu(
+        signal("a", "D0", "int16", 1, "writable"),
+        signal("b", "D5", "int32", 2, "writable"),
+        signal("fixed", "D9", "int16", 3),
+    )
+    assert answer_to(plc, "02140000 01 01 000000a8 0700 050000a8 78563412") == ""
+    assert answer_to(plc, "01040000 000000 a8 0100") == "0700"
+    assert answer_to(plc, "01040000 050000 a8 0200") == "78563412"
+    assert refusal_of(plc, "02140000 0200 000000a8 0900 090000a8 0900".replace(" ", "")) == 0xC05B
+    assert answer_to(plc, "01040000 000000 a8 0100") == "0700"
+    assert refusal_of(plc, "02140000a100" + "000000a80000" * 161) == 0xC054
