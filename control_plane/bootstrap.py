@@ -7,33 +7,40 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from collectors.contract.heartbeat import Heartbeat, HeartbeatError, parse_heartbeat
 from collectors.contract.ledger import ledger_path
 from collectors.history.embedded.reader import EmbeddedReader
 from collectors.history.read import HistoryReader
+from control_plane.account_commands import AccountCommands
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges
-from control_plane.errors import HomeUnusable, InvalidProgramFile
+from control_plane.domain.node import LOCAL_NODE, Tier, program_and_node
+from control_plane.errors import ControlPlaneError, HomeUnusable, InvalidProgramFile
 from control_plane.live.hub import Hub
 from control_plane.monitor import Monitor
-from control_plane.observer import Observer
-from control_plane.operations import AccountCommands, CommandMemory, ProcessCommands
+from control_plane.node_watch import LOOK_TIMEOUT_S, Context, NodeWatches
+from control_plane.observer import ObservedNode, Observer
+from control_plane.operations import CollectorFacts, CommandMemory, ProcessCommands
+from control_plane.program_logs import log_of
 from control_plane.scheduler import Job, Scheduler
 from control_plane.settings import Settings
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
+from control_plane.storage.collector_files import CollectorFiles
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.pending_commands import PendingCommands
 from control_plane.storage.process_history import ProcessHistory
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.event_stream import EventStream
-from control_plane.supervisor.process_manager import ProcessManager
+from control_plane.supervisor.nodes import Nodes
 from control_plane.supervisor.program_changes import ProgramChanges
-from control_plane.supervisor.program_files import check_program_name
+from control_plane.supervisor.program_files import check_program_name, may_be_collector
+from control_plane.supervisor.transport import UnixAddress
+from control_plane.telemetry.heartbeats import latest_heartbeat
+from control_plane.telemetry.local import LocalTelemetry
 
-_LOOK_TIMEOUT_S = 2.0
-"""A supervisord that is frozen is to be seen within three seconds."""
 _DIRECTORIES = ("run", "run/heartbeat", "run/lock", "log", "spool", "history", "collectors.d")
 
 
@@ -60,7 +67,7 @@ class Console:
 
     settings: Settings
     clock: Clock
-    client: SupervisorClient
+    nodes: Nodes
     database: StateDatabase
     audit: AuditTrail
     desired: DesiredStates
@@ -95,24 +102,30 @@ def build_console(
     prepare_home(settings.home)
     database = StateDatabase(settings.database_url)
     applied = database.migrate(settings.home / "run")
-    client = SupervisorClient(settings.socket_path)
-    manager = ProcessManager(client, settings.home / "run" / "lock", _forget_crashes(settings))
+    nodes = Nodes(
+        UnixAddress(settings.socket_path),
+        settings.home / "nodes.toml",
+        settings.installation_id,
+        settings.home / "run" / "lock",
+        _forget_crashes(settings),
+    )
+    local = nodes.local
     audit, desired, accounts = AuditTrail(database), DesiredStates(database), Accounts(database)
     memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
     return Console(
         settings=settings,
         clock=clock,
-        client=client,
+        nodes=nodes,
         database=database,
         audit=audit,
         desired=desired,
         accounts=accounts,
         account_commands=AccountCommands(accounts, audit, clock),
-        process_commands=ProcessCommands(manager, memory, clock, _is_collector(settings), wake),
+        process_commands=ProcessCommands(nodes, memory, clock, _facts(settings, nodes), wake),
         collector_changes=CollectorChanges(
             settings.home,
-            client,
-            ProgramChanges(settings.home, client, manager),
+            local.client,
+            ProgramChanges(settings.home, local.client, local.manager),
             audit,
             desired,
             clock,
@@ -133,18 +146,26 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     process_history = ProcessHistory(console.database)
     hub = Hub(settings.max_live_clients, clock.now)
     # A connection of its own: a slow command must not hold up the look at everything else.
-    observing = SupervisorClient(settings.socket_path, timeout_s=_LOOK_TIMEOUT_S)
-    observer = Observer(settings, observing, console.desired.stopped, clock)
+    observing = SupervisorClient(console.nodes.local.address, LOOK_TIMEOUT_S)
+    observer = local_observer(console, observing)
     chronicle = Chronicle(process_history, console.audit, console.desired, clock)
-    monitor = Monitor(settings, observer, process_history, chronicle, hub, clock)
+    watches = NodeWatches(
+        console.nodes,
+        observing_context(console),
+        on_change=lambda: monitor.wake(),  # noqa: PLW0108 - built below
+        on_foreign_call=console.process_commands.adopt,
+    )
+    monitor = Monitor(settings, (observer, watches), process_history, chronicle, hub, clock)
     scheduler = Scheduler(_jobs(console, monitor, process_history))
     with contextlib.ExitStack() as stack:
         stack.callback(console.database.close)
-        stack.callback(console.client.close)
+        stack.callback(console.nodes.close)
         stack.callback(observing.close)
+        stack.callback(watches.stop)
         monitor.start()
         stack.callback(monitor.stop)
-        events = EventStream(settings.socket_path, monitor.wake, console.process_commands.adopt)
+        address = console.nodes.local.address
+        events = EventStream(address, monitor.wake, console.process_commands.adopt)
         events.start()
         stack.callback(events.stop)
         if interrupted := console.process_commands.interrupted():
@@ -168,15 +189,57 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         )
 
 
-def _is_collector(settings: Settings) -> Callable[[str], bool]:
-    def check(name: str) -> bool:
+def observing_context(console: Console) -> Context:
+    """Return what observers of other machines need."""
+    return Context(
+        clock=console.clock,
+        stopped_by_operators=console.desired.stopped,
+        known_processes=ProcessHistory(console.database).known_processes,
+    )
+
+
+def local_observer(console: Console, client: SupervisorClient) -> Observer:
+    """Return an observer of this machine."""
+    settings, clock = console.settings, console.clock
+    catalogue = CollectorFiles(settings.collectors_dir)
+    return Observer(
+        ObservedNode(
+            name=LOCAL_NODE,
+            address=console.nodes.local.address.label,
+            stock_tier=Tier.PIDFD_POLL,
+            client=client,
+            telemetry=LocalTelemetry(settings.home, clock.monotonic),
+            list_collectors=lambda _: catalogue.scan(),
+            log_of=lambda name: log_of(name, settings.log_dir, console.nodes),
+        ),
+        console.desired.stopped,
+        clock,
+    )
+
+
+def _facts(settings: Settings, nodes: Nodes) -> CollectorFacts:
+    def is_collector(name: str) -> bool:
+        program, node = program_and_node(name)
+        if node != LOCAL_NODE:
+            return node in nodes.remote() and may_be_collector(program)
         try:
             check_program_name(name, "collector")
         except InvalidProgramFile:
             return False
         return (settings.collectors_dir / f"{name}.toml").is_file()
 
-    return check
+    def latest_beat(name: str) -> Heartbeat | None:
+        if program_and_node(name)[1] == LOCAL_NODE:
+            seen = latest_heartbeat(settings.home, name)
+            return seen.beat if seen else None
+        try:
+            program = nodes.of(name).client.stats().programs.get(name)
+            text = program.heartbeat if program else None
+            return parse_heartbeat(text, name) if text is not None else None
+        except (ControlPlaneError, HeartbeatError):
+            return None
+
+    return CollectorFacts(is_collector=is_collector, latest_beat=latest_beat)
 
 
 def _forget_crashes(settings: Settings) -> Callable[[str], None]:

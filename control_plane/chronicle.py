@@ -2,6 +2,7 @@
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -49,10 +50,10 @@ class Chronicle:
         known = self._known.get(name)
         return sum(at >= now - _DAY for at in known.restarts) if known else 0
 
-    def write(self, seen: Round) -> bool:
-        """Write down what is new; return whether a restart was counted."""
+    def write(self, rounds: Sequence[Round]) -> bool:
+        """Write down what is new on each node; return whether a restart was counted."""
         counted, failure = False, None
-        for each in seen.collectors:
+        for seen, each in [(look, each) for look in rounds for each in look.collectors]:
             try:
                 known = self._known.get(each.file.name) or self._load(each.file.name, seen)
                 counted |= self._note_incarnation(each, seen, known)
@@ -82,7 +83,7 @@ class Chronicle:
         now = (usage.pid, usage.created_at)
         if before and before[0] == now[0] and abs(before[1] - now[1]) < _CLOCK_SLACK:
             return False
-        supervisor_start = seen.supervisor.started_at
+        supervisor_start = seen.node.started_at
         unrequested = (
             before is not None
             # With a new supervisord every process is new; that is no restart of this one.

@@ -102,8 +102,9 @@ class CollectorChanges:
         self._client.signal(name, "HUP")
         deadline = self._clock.monotonic() + _RELOAD_DEADLINE_S
         while self._clock.monotonic() < deadline:
-            seen = latest_heartbeat(self._home, name, pid)
-            if seen is not None and seen.beat.config_revision == revision:
+            seen = latest_heartbeat(self._home, name)
+            beat = seen.beat if seen else None
+            if beat is not None and (beat.pid, beat.config_revision) == (pid, revision):
                 return "reloaded"
             time.sleep(_POLL_S)
         return "not_reloaded"

@@ -39,6 +39,7 @@ def examine_installation(console: Console, panel_dist: Path) -> Iterator[Finding
     yield from _users(console)
     yield from _disk(settings.home)
     known = yield from _supervisord(console)
+    yield from _nodes(console)
     yield from _collectors(console, known)
     built = (panel_dist / "index.html").is_file()
     yield _ok("panel_built") if built else _finding("warn", "panel_missing")
@@ -47,14 +48,15 @@ def examine_installation(console: Console, panel_dist: Path) -> Iterator[Finding
 
 
 def _supervisord(console: Console) -> Generator[Finding, None, set[str] | None]:
+    client = console.nodes.local.client
     try:
-        version, pid = console.client.version(), console.client.pid()
-        infos = console.client.processes()
+        version, pid = client.version(), client.pid()
+        infos = client.processes()
     except ControlPlaneError as exc:
         yield _finding("fail", "supervisord_down", reason=exc.params.get("reason", exc))
         return None
     yield _ok("supervisord", version=version, pid=pid)
-    if console.client.has_plugin():
+    if client.has_plugin():
         yield _ok("plugin")
     else:
         yield _finding("warn", "plugin_missing")
@@ -64,6 +66,22 @@ def _supervisord(console: Console) -> Generator[Finding, None, set[str] | None]:
         code = "service" if works else "service_down"
         yield _finding("ok" if works else "fail", code, name=name, state=state.value)
     return set(infos)
+
+
+def _nodes(console: Console) -> Iterator[Finding]:
+    for problem in console.nodes.problems:
+        yield _finding("fail", "node_bad", problem=problem.text(console.settings.language))
+    for name, node in console.nodes.remote().items():
+        try:
+            version, plugin = node.client.version(), node.client.has_plugin()
+        except ControlPlaneError as exc:
+            params = {"address": node.address.label, "reason": exc.params.get("reason", exc)}
+            yield _finding("fail", "node_down", name=name, **params)
+            continue
+        if plugin:
+            yield _ok("node", name=name, version=version)
+        else:
+            yield _finding("warn", "node_stock", name=name, version=version)
 
 
 def _collectors(console: Console, known: set[str] | None) -> Iterator[Finding]:

@@ -60,6 +60,12 @@ class SupervisorUnreachable(ControlPlaneError):
     code = "supervisor_unreachable"
 
 
+class NodeUnreachable(SupervisorUnreachable):
+    """The supervisord of another machine does not answer."""
+
+    code = "node_unreachable"
+
+
 class SupervisorFault(ControlPlaneError):
     """supervisord refused a call for a reason that has no class of its own."""
 
@@ -70,6 +76,18 @@ class UnknownProcess(ControlPlaneError):
     """No collector of this name exists."""
 
     code = "unknown_process"
+
+
+class UnknownNode(ControlPlaneError):
+    """No other machine of this name is in the node file."""
+
+    code = "node_unknown"
+
+
+class SignalNotAllowed(ControlPlaneError):
+    """A signal that collectors do not promise anything for."""
+
+    code = "signal_not_allowed"
 
 
 class Busy(ControlPlaneError):

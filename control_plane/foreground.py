@@ -29,6 +29,7 @@ from control_plane.settings import Settings
 from control_plane.storage.collector_files import CollectorFiles, misnamed
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.program_files import check_program_name, write_installation
+from control_plane.supervisor.transport import UnixAddress
 
 _READY_DEADLINE_S = 30.0
 _STOP_DEADLINE_S = 12.0
@@ -67,7 +68,7 @@ def run_in_foreground(settings: Settings, *, demo: bool, say: Say) -> int:
 
 
 def _check_not_running(settings: Settings) -> None:
-    client = SupervisorClient(settings.socket_path, timeout_s=2.0)
+    client = SupervisorClient(UnixAddress(settings.socket_path), timeout_s=2.0)
     try:
         pid = client.pid()
     except ControlPlaneError:

@@ -10,13 +10,15 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from pydantic import TypeAdapter
 
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock
 from control_plane.domain.health import ProcessHealth
-from control_plane.domain.observation import Round, SeenCollector, SupervisorView
+from control_plane.domain.node import LOCAL_NODE, NodeView
+from control_plane.domain.observation import Round, SeenCollector
 from control_plane.domain.process import (
     PerformanceMetrics,
     ProcessInfo,
@@ -58,7 +60,8 @@ class Picture:
     """All that is known at one instant; replaced whole, never changed."""
 
     taken_at: datetime
-    supervisor: SupervisorView
+    nodes: tuple[NodeView, ...]
+    """This machine first."""
     processes: Mapping[str, ProcessStatus]
     services: tuple[ServiceStatus, ...]
 
@@ -72,20 +75,27 @@ class _Memory:
     published_mono: float = 0.0
 
 
+class Observers(Protocol):
+    """Whoever has looked at other machines lately."""
+
+    def rounds(self) -> list[Round]:
+        """Return the newest look at each, without waiting."""
+
+
 class Monitor:
     """Owns the present state; one thread writes it, anybody reads :meth:`picture`."""
 
     def __init__(
         self,
         settings: Settings,
-        observer: Observer,
+        observers: tuple[Observer, Observers],
         history: ProcessHistory,
         chronicle: Chronicle,
         hub: Hub,
         clock: Clock,
     ) -> None:
         self._settings = settings
-        self._observer = observer
+        self._local, self._others = observers
         self._history = history
         self._chronicle = chronicle
         self._hub = hub
@@ -151,27 +161,29 @@ class Monitor:
             self._watch.wait(pause_s)
 
     def _round(self) -> float:
-        seen = self._observer.look()
-        processes = {each.file.name: self._examine(each) for each in seen.collectors}
+        rounds = [self._local.look(), *self._others.rounds()]
+        collectors = [each for seen in rounds for each in seen.collectors]
+        processes = {each.file.name: self._examine(each) for each in collectors}
         for gone in set(self._memory) - set(processes):
             del self._memory[gone]
             for topic in ("process_status", "health_checks", "performance"):
                 self._hub.withdraw(topic, gone)
+        here = rounds[0]
         self._picture = Picture(
-            taken_at=seen.taken_at,
-            supervisor=seen.supervisor,
+            taken_at=here.taken_at,
+            nodes=tuple(seen.node for seen in rounds),
             processes=processes,
-            services=tuple(_service(info, usage, seen) for info, usage in seen.services),
+            services=tuple(_service(info, usage, here) for info, usage in here.services),
         )
         self._looked_mono = self._clock.monotonic()
         # People have seen it by now: what takes a database follows.
-        if self._chronicle.write(seen):
+        if self._chronicle.write(rounds):
             self.wake()  # A restart was counted, which is to be seen soon.
         if self._record_due.is_set():
             self._record_due.clear()
             judged = [(name, status.health) for name, status in processes.items()]
-            self._history.record_health(seen.taken_at, judged)
-        pids = {status.pid for status in processes.values() if status.pid is not None}
+            self._history.record_health(here.taken_at, judged)
+        pids = {s.pid for s in processes.values() if s.pid is not None and s.node == LOCAL_NODE}
         self._watch.watch(pids)
         return _AFTER_DEATH_S if pids & self._watch.died() else ROUND_S
 

@@ -1,45 +1,44 @@
-"""What a user may do: check the permission, do it, write the audit trail, wake the monitor.
+"""What a user may do with collectors: check the permission, do it, audit it, wake the monitor.
 
 The API and the command line come through here alike, so there is one path for each action.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import PurePath
+from typing import get_args
 
-from control_plane.auth.attempts import SignInAttempts
-from control_plane.auth.passwords import hash_password, verify_password
+from collectors.contract.heartbeat import Heartbeat
+from collectors.contract.signals import RESET_CONNECTIONS
 from control_plane.auth.permissions import Actor, Permission, Role, require
-from control_plane.auth.tokens import API_TOKEN_PREFIX, new_token, token_hash
 from control_plane.clock import Clock
 from control_plane.domain.audit import AuditEvent
 from control_plane.domain.process import Desired
 from control_plane.errors import (
-    BadCredentials,
     Busy,
     ControlPlaneError,
     NotPermitted,
+    SignalNotAllowed,
     SupervisorUnreachable,
     UnknownProcess,
 )
-from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.supervisor.event_stream import ForeignCall
-from control_plane.supervisor.process_manager import (
-    Action,
-    CommandResult,
-    OnBegin,
-    ProcessManager,
-    refused,
-)
+from control_plane.supervisor.nodes import Nodes
+from control_plane.supervisor.process_manager import Action, CommandResult, Outcome, refused
+from control_plane.supervisor.transport import AGENT_PREFIX
 
 log = logging.getLogger(__name__)
 
 _INTERRUPTED_LATELY = timedelta(minutes=2)
+SIGNALS = ("HUP", "USR1", "USR2")
+_RESET_DEADLINE_S = 5.0
+_RESET_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,28 +50,33 @@ class CommandMemory:
     pending: PendingCommands
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorFacts:
+    """Questions about a collector by its qualified name: is it one, and what did it say last."""
+
+    is_collector: Callable[[str], bool]
+    latest_beat: Callable[[str], Heartbeat | None]
+
+
 class ProcessCommands:
-    """Start, stop and restart collectors on behalf of somebody."""
+    """Start, stop, restart and signal collectors on behalf of somebody."""
 
     def __init__(
         self,
-        manager: ProcessManager,
+        nodes: Nodes,
         memory: CommandMemory,
         clock: Clock,
-        is_collector: Callable[[str], bool],
+        facts: CollectorFacts,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        self._manager = manager
-        self._actions: dict[str, Callable[[str, OnBegin], CommandResult]] = {
-            "start": manager.start,
-            "stop": manager.stop,
-            "restart": manager.restart,
-        }
+        self._agent = nodes.agent
+        self._nodes = nodes
         self._audit = memory.audit
         self._desired = memory.desired
         self._pending = memory.pending
         self._clock = clock
-        self._is_collector = is_collector
+        self.is_collector = facts.is_collector
+        self._latest_beat = facts.latest_beat
         self._wake = wake
 
     def command(self, actor: Actor, action: Action, name: str) -> CommandResult:
@@ -81,15 +85,65 @@ class ProcessCommands:
         Raises:
             NotPermitted, UnknownProcess, Busy, SupervisorUnreachable, SupervisorFault.
         """
+        self._check(actor, action, name)
+        return self._do(actor, action, name)
+
+    def signal(self, actor: Actor, name: str, signal_name: str) -> CommandResult:
+        """Send a signal that collectors know: ``HUP``, ``USR1`` or ``USR2``.
+
+        Raises:
+            NotPermitted, SignalNotAllowed, UnknownProcess, Busy, SupervisorUnreachable.
+        """
+        self._check(actor, "signal", name)
+        if signal_name not in SIGNALS:
+            raise SignalNotAllowed(name=signal_name, allowed=", ".join(SIGNALS))
+        self._record(actor, "signal", name, "requested", signal_name)
+        try:
+            result = self._nodes.of(name).manager.signal(name, signal_name)
+        except ControlPlaneError as exc:
+            self._record(actor, "signal", name, "failed", exc.code)
+            raise
+        self._record(actor, "signal", name, result.outcome.value, signal_name)
+        return result
+
+    def reset_connection(self, actor: Actor, name: str) -> CommandResult:
+        """Have a collector close its device connections; done once its heartbeat says so.
+
+        Raises:
+            As :meth:`signal`.
+        """
+        self._check(actor, "reset_connection", name)
+        began_mono, before = self._clock.monotonic(), self._latest_beat(name)
+        sent = self.signal(actor, name, RESET_CONNECTIONS.name.removeprefix("SIG"))
+        if sent.outcome is not Outcome.DONE:
+            return replace(sent, action="reset_connection")
+        resets = before.connection_resets if before and before.pid == sent.pid_before else 0
+        deadline_mono = began_mono + _RESET_DEADLINE_S
+        outcome, detail = Outcome.UNKNOWN, "not_observed"
+        while self._clock.monotonic() < deadline_mono:
+            now = self._latest_beat(name)
+            if now and now.pid == sent.pid_before and now.connection_resets > resets:
+                outcome, detail = Outcome.DONE, "reset_observed"
+                break
+            time.sleep(_RESET_POLL_S)
+        self._wake()
+        return replace(
+            sent,
+            action="reset_connection",
+            outcome=outcome,
+            detail=detail,
+            duration_ms=round((self._clock.monotonic() - began_mono) * 1000, 1),
+        )
+
+    def _check(self, actor: Actor, action: str, name: str) -> None:
         try:
             require(actor, Permission.COMMAND)
         except NotPermitted:
             self._record(actor, action, name, "denied")
             raise
         # Our own services are not for this path: a stopped control plane cannot start itself.
-        if not self._is_collector(name):
+        if not self.is_collector(name):
             raise UnknownProcess(name=name)
-        return self._do(actor, action, name)
 
     def interrupted(self) -> list[Pending]:
         """Return the commands that a control plane began and died over."""
@@ -104,7 +158,7 @@ class ProcessCommands:
             if command not in self.interrupted():
                 continue  # Somebody has commanded otherwise meanwhile.
             actor = Actor(name=command.actor, role=Role.OPERATOR, origin=command.origin)
-            if command.action not in self._actions or not self._is_collector(command.process):
+            if command.action not in get_args(Action) or not self.is_collector(command.process):
                 self._pending.end(command.process)
                 continue
             # The stop of a restart has been sent: what is left of it is a start.
@@ -133,7 +187,8 @@ class ProcessCommands:
 
     def _do(self, actor: Actor, action: Action, name: str) -> CommandResult:
         try:
-            result = self._actions[action](name, lambda name: self._begin(actor, action, name))
+            manager = self._nodes.of(name).manager
+            result = manager.do(action, name, lambda name: self._begin(actor, action, name))
         except ControlPlaneError as exc:
             # What supervisord did not answer it may still do.
             unclear = isinstance(exc, SupervisorUnreachable)
@@ -158,9 +213,9 @@ class ProcessCommands:
             NotPermitted, SupervisorUnreachable.
         """
         require(actor, Permission.COMMAND)
-        known = [name for name in names if self._is_collector(name)]
+        known = [name for name in names if self.is_collector(name)]
         try:
-            results = self._manager.bulk(
+            results = self._nodes.bulk(
                 action, known, lambda name: self._begin(actor, action, name, "bulk")
             )
         except BaseException:
@@ -170,7 +225,7 @@ class ProcessCommands:
         finally:
             self._wake()
         for result in results:
-            if result.detail != "busy":
+            if result.detail not in ("busy", "unreachable"):
                 self._pending.end(result.process)
             self._record(actor, action, result.process, result.outcome.value, result.detail)
         unknown = [name for name in names if name not in known]
@@ -181,7 +236,7 @@ class ProcessCommands:
 
         Such a stop is the operator's will like any other: it is noted, kept, and no fault.
         """
-        if _is_our_own(call):
+        if _is_our_own(call, self._agent):
             return
         known_action = call.action in ("start", "stop")
         event = AuditEvent(
@@ -194,15 +249,13 @@ class ProcessCommands:
             detail=call.command,
         )
         self._audit.record(event)
-        if known_action and self._is_collector(call.target):
+        if known_action and self.is_collector(call.target):
             wanted = Desired.STOP if call.action == "stop" else Desired.RUN
             self._desired.want(call.target, wanted, call.actor, call.at)
             self._pending.end(call.target)
         self._wake()
 
-    def _record(
-        self, actor: Actor, action: Action, name: str, outcome: str, detail: str = ""
-    ) -> None:
+    def _record(self, actor: Actor, action: str, name: str, outcome: str, detail: str = "") -> None:
         event = AuditEvent(
             at=self._clock.now(),
             actor=actor.name,
@@ -215,109 +268,10 @@ class ProcessCommands:
         self._audit.record(event)
 
 
-def _is_our_own(call: ForeignCall) -> bool:
+def _is_our_own(call: ForeignCall, agent: str) -> bool:
     """Calls of the panel and of ``daqplane`` are in the audit trail already, with their user."""
+    if call.agent:
+        return call.agent == AGENT_PREFIX + agent
     words = call.command.split()[:4]
     module = words[1:3] == ["-m", "control_plane"]
     return module or any(PurePath(word).name == "daqplane" for word in words[:2])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignIn:
-    """A session that was just opened; ``token`` goes into the cookie and nowhere else."""
-
-    token: str
-    csrf_token: str
-    name: str
-    role: Role
-
-
-_SETTING_UP = ":setup"
-"""Stands in for the user name, which has no colon, where attempts are counted."""
-
-
-class AccountCommands:
-    """Sign-in, first set-up, users and tokens."""
-
-    def __init__(self, accounts: Accounts, audit: AuditTrail, clock: Clock) -> None:
-        self._accounts = accounts
-        self._audit = audit
-        self._clock = clock
-        self._attempts = SignInAttempts(clock.monotonic)
-
-    def sign_in(self, name: str, password: str, origin: str) -> SignIn:
-        """Raises BadCredentials or RateLimited."""
-        self._attempts.begin(name, origin)
-        user = self._accounts.user(name)
-        if not verify_password(password, user.password_hash if user else None) or user is None:
-            self._record(name, origin, "session.open", name, "denied")
-            raise BadCredentials
-        self._attempts.succeeded(name, origin)
-        self._record(name, origin, "session.open", name, "done")
-        return self._open(name, Role(user.role))
-
-    def sign_out(self, token: str, name: str, origin: str) -> None:
-        self._accounts.end_session(token_hash(token))
-        self._record(name, origin, "session.close", name, "done")
-
-    def new_setup_token(self) -> str:
-        """Return the token of a fresh set-up link; older ones stop working."""
-        token = new_token()
-        self._accounts.replace_setup_token(token_hash(token), self._clock.now())
-        return token
-
-    def set_up(self, token: str, name: str, password: str, origin: str) -> SignIn:
-        """Make the first administrator and sign in.
-
-        Raises:
-            BadSetupToken, WeakPassword, RateLimited.
-        """
-        self._attempts.begin(_SETTING_UP, origin)
-        hashed = hash_password(password)
-        self._accounts.set_up(token_hash(token), name, hashed, self._clock.now())
-        self._attempts.succeeded(_SETTING_UP, origin)
-        self._record(name, origin, "user.add", name, "done", "first administrator")
-        return self._open(name, Role.ADMIN)
-
-    def add_user(self, actor: Actor, name: str, role: Role, password: str) -> None:
-        """Raises NotPermitted, WeakPassword or UserExists."""
-        require(actor, Permission.ADMINISTER)
-        self._accounts.add_user(name, role.value, hash_password(password), self._clock.now())
-        self._record(actor.name, actor.origin, "user.add", name, "done", role.value)
-
-    def set_password(self, actor: Actor, name: str, password: str) -> None:
-        """Raises NotPermitted, WeakPassword or UnknownUser."""
-        require(actor, Permission.ADMINISTER)
-        self._accounts.set_password(name, hash_password(password))
-        self._record(actor.name, actor.origin, "user.passwd", name, "done")
-
-    def create_token(self, actor: Actor, name: str, role: Role) -> str:
-        """Return a new API token; it is shown once and cannot be read back.
-
-        Raises:
-            NotPermitted, UserExists.
-        """
-        require(actor, Permission.ADMINISTER)
-        token = new_token(API_TOKEN_PREFIX)
-        self._accounts.add_token(name, role.value, token_hash(token), self._clock.now())
-        self._record(actor.name, actor.origin, "token.create", name, "done", role.value)
-        return token
-
-    def _open(self, name: str, role: Role) -> SignIn:
-        token, csrf_token = new_token(), new_token()
-        self._accounts.open_session(name, token_hash(token), csrf_token, self._clock.now())
-        return SignIn(token=token, csrf_token=csrf_token, name=name, role=role)
-
-    def _record(
-        self, actor: str, origin: str, action: str, target: str, outcome: str, detail: str = ""
-    ) -> None:
-        event = AuditEvent(
-            at=self._clock.now(),
-            actor=actor,
-            origin=origin,
-            action=action,
-            target=target,
-            outcome=outcome,
-            detail=detail,
-        )
-        self._audit.record(event)

@@ -44,7 +44,8 @@ def view_collector(
     return ProcessStatus(
         name=seen.file.name,
         display_name=config.display_name if config else "",
-        type=PROTOCOL_TYPES.get(seen.file.protocol or "", "unknown"),
+        node=facts.node,
+        type=PROTOCOL_TYPES.get(seen.file.protocol or (beat.protocol if beat else ""), "unknown"),
         status=info.status if info else ProcessState.UNKNOWN,
         supervisor_state=info.state if info else SupervisorState.UNKNOWN,
         desired=seen.desired,
@@ -64,7 +65,7 @@ def view_collector(
         shortest_interval_s=beat.shortest_interval_s if beat else 1.0,
         health_score=health.score,
         error_count_24h=seen.error_count_24h,
-        config_file=str(seen.file.path),
+        config_file=str(seen.file.path or ""),
         config_revision=beat.config_revision if beat else seen.file.revision,
         command=_command(seen, settings),
         observed_at=facts.taken_at,
@@ -123,6 +124,8 @@ def _last_error(seen: SeenCollector, health: ProcessHealth) -> str | None:
 
 
 def _command(seen: SeenCollector, settings: Settings) -> tuple[str, ...]:
+    if seen.file.path is None:
+        return ()  # Only its own node knows.
     return (
         "python", "-m", "collectors", "run", str(seen.file.path), "--home", str(settings.home),
     )  # fmt: skip

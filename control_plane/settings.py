@@ -1,5 +1,6 @@
 """All settings, read once; the only module of the control plane that reads the environment."""
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -43,6 +44,11 @@ class Settings:
     @property
     def socket_path(self) -> Path:
         return self.home / "run" / "supervisor.sock"
+
+    @property
+    def installation_id(self) -> str:
+        """Names this installation to other machines; the same for each of its processes."""
+        return hashlib.sha256(f"{os.uname().nodename}:{self.home}".encode()).hexdigest()[:16]
 
     @property
     def collectors_dir(self) -> Path:

@@ -214,13 +214,22 @@ def read_heartbeat(path: Path) -> Heartbeat | None:
         return None
     except OSError as exc:
         raise HeartbeatError(f"{path}: {exc.strerror}") from exc
+    return parse_heartbeat(text, str(path))
+
+
+def parse_heartbeat(text: str | bytes, where: str) -> Heartbeat:
+    """Return the beat in ``text``; ``where`` is named in errors.
+
+    Raises:
+        HeartbeatError: see :func:`read_heartbeat`.
+    """
     try:
         beat = _ADAPTER.validate_json(text)
     except ValidationError as exc:
         first = exc.errors()[0]
-        raise HeartbeatError(f"{path}: {first['loc']}: {first['msg']}") from exc
+        raise HeartbeatError(f"{where}: {first['loc']}: {first['msg']}") from exc
     if beat.schema_version != SCHEMA_VERSION:
         raise HeartbeatError(
-            f"{path}: schema version {beat.schema_version}, this program reads {SCHEMA_VERSION}"
+            f"{where}: schema version {beat.schema_version}, this program reads {SCHEMA_VERSION}"
         )
     return beat

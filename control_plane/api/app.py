@@ -2,13 +2,15 @@
 
 from flask import Flask, Response, g, request
 
+from control_plane.api.commands import commands_blueprint
 from control_plane.api.errors import register_error_handlers
 from control_plane.api.history import history_blueprint
 from control_plane.api.idempotency import IdempotentAnswers
 from control_plane.api.identity import identify
 from control_plane.api.live import register_live_channel, without_compression
+from control_plane.api.nodes import nodes_blueprint
 from control_plane.api.panel import panel_blueprint
-from control_plane.api.processes import bulk_blueprint, processes_blueprint
+from control_plane.api.processes import processes_blueprint
 from control_plane.api.session import session_blueprint
 from control_plane.api.system import system_blueprint
 from control_plane.bootstrap import ControlPlane
@@ -51,10 +53,11 @@ def create_app(plane: ControlPlane) -> Flask:
 
     app.register_blueprint(session_blueprint(plane))
     answers = IdempotentAnswers(plane.console.clock.monotonic)
-    app.register_blueprint(processes_blueprint(plane, answers))
-    app.register_blueprint(bulk_blueprint(plane, answers))
+    app.register_blueprint(processes_blueprint(plane))
+    app.register_blueprint(commands_blueprint(plane, answers))
     app.register_blueprint(history_blueprint(plane))
     app.register_blueprint(system_blueprint(plane))
+    app.register_blueprint(nodes_blueprint(plane))
     register_live_channel(app, plane)
     app.register_blueprint(panel_blueprint())
     app.wsgi_app = without_compression(app.wsgi_app)  # type: ignore[method-assign, assignment]

@@ -1,44 +1,32 @@
-"""Collectors: their status, commands, logs and points."""
+"""Collectors: their status, logs and points."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import TypeAdapter
 
-from collectors.contract.messages import sentence
 from collectors.contract.points import Quality, series_key
-from control_plane.api.errors import language_of_request
-from control_plane.api.idempotency import IdempotentAnswers
-from control_plane.api.identity import actor_with, parse_body
+from control_plane.api.identity import actor_with
 from control_plane.api.parameters import whole_number
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.logs import LogEntry
 from control_plane.domain.process import ProcessStatus
 from control_plane.errors import UnknownProcess
-from control_plane.logs.follower import Cursor, read_after, read_tail
+from control_plane.logs.follower import Cursor
 from control_plane.logs.parser import parse_line
+from control_plane.program_logs import log_of
 from control_plane.storage.collector_files import read_collector_file
-from control_plane.supervisor.process_manager import Action, CommandResult
 
 MAX_LOG_LINES = 2000
-
-MAX_BULK = 2000
-
-
-class BulkCommand(BaseModel):
-    action: Action
-    names: Annotated[list[str], Field(min_length=1, max_length=MAX_BULK)]
-
 
 _STATUS = TypeAdapter(ProcessStatus)
 _ENTRIES = TypeAdapter(list[LogEntry])
 
 
-def processes_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blueprint:
-    """Routes below ``/api/v1/processes``."""
+def processes_blueprint(plane: ControlPlane) -> Blueprint:
+    """Routes below ``/api/v1/processes`` that only look."""
     blueprint = Blueprint("processes", __name__, url_prefix="/api/v1/processes")
 
     def status_of(name: str) -> ProcessStatus:
@@ -51,7 +39,7 @@ def processes_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blue
     def list_processes() -> Response:
         actor_with(Permission.VIEW)
         picture = plane.monitor.picture()
-        supervisor = picture.supervisor
+        supervisor = picture.nodes[0]
         return jsonify(
             processes=[_json(status) for status in picture.processes.values()],
             supervisor={
@@ -68,19 +56,13 @@ def processes_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blue
         actor_with(Permission.VIEW)
         return jsonify(_json(status_of(name)))
 
-    @blueprint.post("/<name>/<any(start, stop, restart):action>")
-    @answers.once
-    def command(name: str, action: Action) -> Response:
-        actor = actor_with(Permission.VIEW)
-        return jsonify(_result(plane.console.process_commands.command(actor, action, name)))
-
     @blueprint.get("/<name>/logs")
     def logs(name: str) -> Response:
         actor_with(Permission.VIEW)
-        path = plane.console.settings.log_file(status_of(name).name)
+        log = log_of(status_of(name).name, plane.console.settings.log_dir, plane.console.nodes)
         tail = whole_number("tail", 200, MAX_LOG_LINES)
         cursor = request.args.get("cursor")
-        read = read_after(path, Cursor.parse(cursor), tail) if cursor else read_tail(path, tail)
+        read = log.after(Cursor.parse(cursor), tail) if cursor else log.tail(tail)
         entries = [parse_line(line, name) for line in read.lines]
         return jsonify(
             entries=_ENTRIES.dump_python(entries, mode="json"),
@@ -96,28 +78,8 @@ def processes_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blue
     return blueprint
 
 
-def bulk_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blueprint:
-    """The route ``/api/v1/processes:bulk``."""
-    blueprint = Blueprint("bulk", __name__)
-
-    @blueprint.post("/api/v1/processes:bulk")
-    @answers.once
-    def bulk() -> Response:
-        actor = actor_with(Permission.VIEW)
-        body = parse_body(BulkCommand)
-        results = plane.console.process_commands.bulk(actor, body.action, body.names)
-        return jsonify(results=[_result(result) for result in results])
-
-    return blueprint
-
-
-def _result(result: CommandResult) -> dict[str, object]:
-    body = asdict(result)
-    code = f"command.{result.detail}"
-    return body | {"detail": sentence("control_plane", code, body, language_of_request())}
-
-
 def _points(plane: ControlPlane, name: str) -> list[dict[str, object]]:
+    # Which points a collector of another node has, and their values, only that node knows.
     config = read_collector_file(plane.console.settings.collectors_dir / f"{name}.toml").config
     if config is None:
         return []

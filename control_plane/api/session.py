@@ -5,6 +5,7 @@ from typing import Annotated
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field
 
+from control_plane.account_commands import SignIn
 from control_plane.api.identity import (
     cookie_name,
     open_session,
@@ -14,7 +15,6 @@ from control_plane.api.identity import (
 )
 from control_plane.bootstrap import ControlPlane
 from control_plane.errors import CsrfRejected
-from control_plane.operations import SignIn
 from control_plane.storage.accounts import SESSION_LONGEST
 from control_plane.version import VERSION
 

@@ -1,4 +1,4 @@
-"""Commands for collectors: start, stop, restart, logs, check, apply, remove."""
+"""Commands for collectors: what supervisord does with them, their logs and their files."""
 
 import sys
 import time
@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from collectors.contract.config import load_collector
-from control_plane.cli.root import cli, console_of, me, settings_of
+from control_plane.cli.root import cli, console_of, me
 from control_plane.errors import UnknownProcess
-from control_plane.logs.follower import read_after, read_tail
 from control_plane.logs.parser import parse_line
+from control_plane.operations import SIGNALS
+from control_plane.program_logs import log_of
 from control_plane.settings import console_language
-from control_plane.supervisor.process_manager import Action
+from control_plane.supervisor.process_manager import Action, CommandResult
 from control_plane.texts import Text, texts_in
 
 _t: Text = texts_in(console_language())
@@ -24,23 +25,40 @@ def _add_process_command(action: Action) -> None:
     @click.argument("name")
     @click.pass_context
     def command(context: click.Context, name: str) -> None:
-        result = console_of(context).process_commands.command(me(), action, name)
-        detail = _t(f"command.{result.detail}", pid_after=result.pid_after)
-        click.echo(
-            _t(
-                "cli.command_result",
-                process=name,
-                action=_t(f"cli.action.{action}"),
-                outcome=_t(f"cli.outcome.{result.outcome}"),
-                duration_ms=round(result.duration_ms),
-                detail=detail,
-            )
-        )
-        sys.exit(0 if result.outcome == "done" else 1)
+        _report(console_of(context).process_commands.command(me(), action, name))
 
 
 for _action in ("start", "stop", "restart"):
     _add_process_command(_action)
+
+
+@cli.command(help=_t("cli.help.signal"))
+@click.argument("signal_name", metavar="SIGNAL", type=click.Choice(SIGNALS))
+@click.argument("name")
+@click.pass_context
+def signal(context: click.Context, signal_name: str, name: str) -> None:
+    _report(console_of(context).process_commands.signal(me(), name, signal_name))
+
+
+@cli.command("reset-connection", help=_t("cli.help.reset_connection"))
+@click.argument("name")
+@click.pass_context
+def reset_connection(context: click.Context, name: str) -> None:
+    _report(console_of(context).process_commands.reset_connection(me(), name))
+
+
+def _report(result: CommandResult) -> None:
+    click.echo(
+        _t(
+            "cli.command_result",
+            process=result.process,
+            action=_t(f"cli.action.{result.action}"),
+            outcome=_t(f"cli.outcome.{result.outcome}"),
+            duration_ms=round(result.duration_ms),
+            detail=_t(f"command.{result.detail}", pid_after=result.pid_after),
+        )
+    )
+    sys.exit(0 if result.outcome == "done" else 1)
 
 
 @cli.command(help=_t("cli.help.logs"))
@@ -51,13 +69,13 @@ for _action in ("start", "stop", "restart"):
 )
 @click.pass_context
 def logs(context: click.Context, name: str, follow: bool, lines: int) -> None:
-    settings = settings_of(context)
-    path = settings.log_file(name)
-    if "/" in name or not (settings.collectors_dir / f"{name}.toml").is_file():
+    console = console_of(context)
+    if not console.process_commands.is_collector(name):
         raise UnknownProcess(name=name)
-    if not path.is_file():
-        click.echo(_t("cli.no_log", name=name, file=path), err=True)
-    read = read_tail(path, lines)
+    log = log_of(name, console.settings.log_dir, console.nodes)
+    read = log.tail(lines)
+    if not read.readable:
+        click.echo(_t("cli.no_log", name=name), err=True)
     try:
         while True:
             for line in read.lines:
@@ -66,7 +84,7 @@ def logs(context: click.Context, name: str, follow: bool, lines: int) -> None:
                 return
             if not read.lines:
                 time.sleep(_FOLLOW_EVERY_S)
-            read = read_after(path, read.cursor, 2000)
+            read = log.after(read.cursor, 2000)
     except (KeyboardInterrupt, BrokenPipeError):
         return
 

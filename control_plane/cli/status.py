@@ -2,18 +2,19 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 
 import click
 from pydantic import TypeAdapter
 
 from control_plane.bootstrap import Console
+from control_plane.cli.nodes import look_at_all, why_unreachable
 from control_plane.cli.root import cli, console_of
 from control_plane.domain.health import HealthStatus
-from control_plane.domain.observation import SupervisorView
+from control_plane.domain.observation import Round
 from control_plane.domain.process import ProcessStatus
 from control_plane.errors import UnknownProcess
-from control_plane.observer import Observer
 from control_plane.process_view import judge_collector, view_collector
 from control_plane.settings import Settings, console_language
 from control_plane.storage.process_history import ProcessHistory
@@ -29,7 +30,8 @@ _GOOD = (HealthStatus.HEALTHY, HealthStatus.STOPPED)
 @click.pass_context
 def status(context: click.Context, name: str | None, as_json: bool) -> None:
     console = console_of(context)
-    supervisor, found = _look(console)
+    rounds = look_at_all(console)
+    found = _judge(console, rounds)
     if name is not None:
         found = [each for each in found if each.name == name]
         if not found:
@@ -38,23 +40,23 @@ def status(context: click.Context, name: str | None, as_json: bool) -> None:
         dumped = TypeAdapter(list[ProcessStatus]).dump_python(found, mode="json")
         click.echo(json.dumps(dumped[0] if name else dumped, indent=2, ensure_ascii=False))
     else:
-        if not supervisor.reachable:
-            click.echo(_t("cli.supervisor_down", error=supervisor.error))
+        for view in (seen.node for seen in rounds if not seen.node.reachable):
+            click.echo(why_unreachable(view))
         _print_status(console.settings, found, detailed=name is not None)
     sys.exit(0 if all(each.health.status in _GOOD for each in found) else 3)
 
 
-def _look(console: Console) -> tuple[SupervisorView, list[ProcessStatus]]:
+def _judge(console: Console, rounds: Sequence[Round]) -> list[ProcessStatus]:
     history = ProcessHistory(console.database)
-    seen = Observer(console.settings, console.client, console.desired.stopped, console.clock).look()
-    since = seen.taken_at - timedelta(days=1)
-    return seen.supervisor, [
+    since = console.clock.now() - timedelta(days=1)
+    return [
         view_collector(
             each,
             judge_collector(each, None, console.settings),
             len(history.restarts(each.file.name, since)),
             console.settings,
         )
+        for seen in rounds
         for each in seen.collectors
     ]
 

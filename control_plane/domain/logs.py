@@ -26,3 +26,18 @@ class LogEntry:
     line_number: int | None = None
     exception_info: str | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChunk:
+    """Bytes of a log, the offset behind them, and the size of the file they are in.
+
+    ``lost``: the place that was asked for is in no file any more; these are the first bytes of the
+    newest one.
+    """
+
+    inode: int
+    offset: int
+    size: int
+    data: bytes
+    lost: bool = False

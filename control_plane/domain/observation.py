@@ -1,27 +1,29 @@
 """What one look at the installation finds; values only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from collectors.contract.config import AnyCollector
 from collectors.contract.config_problems import ConfigProblem
 from collectors.contract.heartbeat import Heartbeat
+from control_plane.domain.node import LOCAL_NODE, NodeView
 from control_plane.domain.process import Desired, ProcessInfo, ProcessUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectorFile:
-    """One file of ``collectors.d``.
+    """One file of ``collectors.d``, or of another node's, of which only the name is known.
 
     Attributes:
+        path: ``None`` on another node.
         config: ``None`` when the file is refused; then ``problems`` says why.
         protocol: As the file says it, also when the file is refused; ``None`` if it does not.
         revision: Hash of its text; ``None`` if it cannot be read.
     """
 
     name: str
-    path: Path
+    path: Path | None
     config: AnyCollector | None
     protocol: str | None
     problems: tuple[ConfigProblem, ...]
@@ -33,6 +35,7 @@ class Observation:
     """Everything that is known of one collector at one instant; the only input of the checks.
 
     Attributes:
+        node: The machine that it runs on.
         info: ``None`` when supervisord does not answer, or does not know the program.
         supervisor_reachable: Tells these two cases apart.
         heartbeat: The newest one of this very process; an older process's does not count.
@@ -40,10 +43,12 @@ class Observation:
         config_problem: First problem of the collector's file; ``None`` if it is valid.
         errors_5min: ERROR and CRITICAL lines; ``None`` if the log cannot be read.
         uptime_s: Of this process; ``None`` without one.
+        reports_readable: Whether heartbeats and logs of its node can be seen from here.
         blind_reason: Why the look at this collector failed; then nothing else counts.
     """
 
     taken_at: datetime
+    node: str = LOCAL_NODE
     supervisor_reachable: bool
     info: ProcessInfo | None
     usage: ProcessUsage | None
@@ -52,21 +57,8 @@ class Observation:
     config_problem: ConfigProblem | None
     errors_5min: int | None
     uptime_s: float | None
+    reports_readable: bool = True
     blind_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisorView:
-    """Whether supervisord answers; ``since`` dates the last change of that.
-
-    ``started_at`` is the start of the supervisord that answers now.
-    """
-
-    reachable: bool
-    version: str | None
-    since: datetime
-    error: str | None
-    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +74,40 @@ class SeenCollector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One look at the whole installation."""
+    """One look at one node."""
 
     taken_at: datetime
-    supervisor: SupervisorView
+    node: NodeView
     collectors: tuple[SeenCollector, ...]
     services: tuple[tuple[ProcessInfo, ProcessUsage | None], ...]
+
+    def gone_blind(self, now: datetime, reason: str) -> "Round":
+        """Return what is left of this look once it is too old to be believed: nothing but names."""
+        since = now if self.node.reachable else self.node.since
+        return Round(
+            taken_at=now,
+            node=replace(
+                self.node, reachable=False, since=since, error=reason, version=None, lag_ms=None
+            ),
+            collectors=tuple(
+                replace(each, facts=unseen(now, self.node.name)) for each in self.collectors
+            ),
+            services=(),
+        )
+
+
+def unseen(now: datetime, node: str, blind_reason: str | None = None) -> Observation:
+    """Return the facts about a collector of a node that does not answer."""
+    return Observation(
+        taken_at=now,
+        node=node,
+        supervisor_reachable=False,
+        info=None,
+        usage=None,
+        heartbeat=None,
+        heartbeat_age_s=None,
+        config_problem=None,
+        errors_5min=None,
+        uptime_s=None,
+        blind_reason=blind_reason,
+    )

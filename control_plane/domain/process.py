@@ -158,17 +158,20 @@ class ProcessStatus:
     """Everything the API and the panel show of one collector.
 
     Attributes:
+        name: Qualified: ``press`` on this machine, ``press@line2`` on node ``line2``.
         type: ``modbus``, ``opcua`` or ``mitsubishi``.
         status: The design document's state; ``supervisor_state`` is supervisord's own.
         desired: ``stop`` when an operator stopped it: then it has no score and is no fault.
         cpu_percent: Of one core.
         restart_count: Starts that nobody asked for, in the last 24 h.
         data_collection_rate, expected_rate: Good samples a second, over 10 s and as configured.
+        config_file, command: Empty on another node.
         samples_total: Good samples since the process started.
         error_count_24h: ERROR and CRITICAL log lines of the last 24 h.
     """
 
     name: str
+    node: str
     display_name: str
     type: str
     status: ProcessState

@@ -18,6 +18,7 @@ from control_plane.domain.health import (
     HealthCheckType,
     HealthStatus,
 )
+from control_plane.domain.node import LOCAL_NODE
 from control_plane.domain.observation import Observation
 from control_plane.domain.process import ProcessInfo, SupervisorState
 
@@ -35,11 +36,24 @@ def process_alive(seen: Observation, limits: HealthCheckConfig) -> HealthCheckRe
     if seen.blind_reason is not None:
         return _unknown(kind, "process.blind", "read_own_log", reason=seen.blind_reason)
     if not seen.supervisor_reachable:
-        return _unknown(kind, "process.supervisor_unreachable", "check_supervisord")
+        return _unreachable(kind, seen.node)
     if seen.info is None or seen.info.pid is None:
         return _without_process(seen)
+    return _with_process(seen, seen.info.pid, limits)
+
+
+def _unreachable(kind: HealthCheckType, node: str) -> HealthCheckResult:
+    if node != LOCAL_NODE:
+        return _unknown(kind, "process.node_unreachable", "check_node", node=node)
+    return _unknown(kind, "process.supervisor_unreachable", "check_supervisord")
+
+
+def _with_process(seen: Observation, pid: int, limits: HealthCheckConfig) -> HealthCheckResult:
+    kind = HealthCheckType.PROCESS_ALIVE
+    if not seen.reports_readable:
+        return _unknown(kind, "process.no_view", "install_plugin", pid=pid)
     if seen.usage is not None and seen.usage.is_frozen:
-        return _critical(kind, "process.frozen", "restart", pid=seen.info.pid)
+        return _critical(kind, "process.frozen", "restart", pid=pid)
     return _work_loop(seen, limits)
 
 
@@ -212,6 +226,8 @@ def _without_report(
     kind: HealthCheckType, seen: Observation, limits: HealthCheckConfig
 ) -> HealthCheckResult:
     """A collector that has only just started has nothing to report; any other should."""
+    if not seen.reports_readable:
+        return _unknown(kind, "report.not_readable", "install_plugin")
     if _is_starting(seen, limits):
         return _warning(kind, "report.starting")
     return _unknown(kind, "report.missing")
@@ -238,7 +254,8 @@ def resource_usage(seen: Observation, limits: HealthCheckConfig) -> HealthCheckR
     kind = HealthCheckType.RESOURCE_USAGE
     usage = seen.usage
     if usage is None:
-        return _unknown(kind, "resources.no_process")
+        code = "resources.no_process" if seen.reports_readable else "report.not_readable"
+        return _unknown(kind, code)
     if usage.cpu_percent is None and usage.memory_mb <= limits.memory_threshold:
         return _healthy(kind, "resources.memory_ok", memory_mb=round(usage.memory_mb))
     figures: dict[str, object] = {

@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 
 from control_plane.domain.logs import LogEntry, LogLevel
-from control_plane.logs.follower import Cursor, cursor_before_end, read_after
+from control_plane.logs.follower import Cursor
 from control_plane.logs.parser import parse_line
+from control_plane.logs.reader import LogReader
 
 _DAY = timedelta(hours=24)
 _FIRST_LOOK_BYTES = 2_000_000
@@ -36,26 +36,26 @@ class ErrorCounter:
     and of what was rotated away before, the errors are counted from there on.
     """
 
-    def __init__(self, log_file: Callable[[str], Path]) -> None:
-        self._log_file = log_file
+    def __init__(self, log_of: Callable[[str], LogReader]) -> None:
+        self._log_of = log_of
         self._states: dict[str, _State] = {}
 
     def look(self, process: str, now: datetime) -> None:
         """Read the lines that ``process`` wrote since the last look; a backlog in portions."""
-        path = self._log_file(process)
+        reader = self._log_of(process)
         state = self._states.setdefault(process, _State())
         if state.cursor is None:
-            state.cursor = cursor_before_end(path, _FIRST_LOOK_BYTES)
+            state.cursor = reader.before_end(_FIRST_LOOK_BYTES)
         state.is_readable = state.cursor is not None
         for _ in range(_READS_A_LOOK):
             if state.cursor is None:
                 break
-            read = read_after(path, state.cursor, _LINES_A_READ)
+            read = reader.after(state.cursor, _LINES_A_READ)
             state.is_readable = read.readable
             if not read.readable:
                 break
             state.has_caught_up = state.has_caught_up and not read.reset
-            untimed = now if state.has_caught_up else _written_at(path, now)
+            untimed = now if state.has_caught_up else reader.written_at(now)
             for line in read.lines:
                 _take(state, parse_line(line, process), untimed)
             if read.cursor == state.cursor:
@@ -95,11 +95,3 @@ def _take(state: _State, entry: LogEntry, untimed: datetime) -> None:
 
 def _since(state: _State, start: datetime) -> int:
     return sum(at >= start for at in state.times)
-
-
-def _written_at(path: Path, now: datetime) -> datetime:
-    """Return when the file was last written to; no line in it is younger."""
-    try:
-        return min(now, datetime.fromtimestamp(path.stat().st_mtime, UTC))
-    except OSError:
-        return now

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -94,6 +95,14 @@ def cursor_before_end(path: Path, max_bytes: int) -> Cursor | None:
         return None
 
 
+def written_at(path: Path, now: datetime) -> datetime:
+    """Return when the file was last written to; no line in it is younger."""
+    try:
+        return min(now, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+    except OSError:
+        return now
+
+
 def _is_within(fd: int, cursor: Cursor) -> bool:
     status = os.fstat(fd)
     return cursor.inode == status.st_ino and cursor.offset <= status.st_size
@@ -107,7 +116,7 @@ def _across_rotation(old_fd: int, new_fd: int, cursor: Cursor, max_lines: int) -
     # supervisord rotates between two writes, not between two lines: what is left in the old file
     # is the beginning of the new file's first line.
     data = left + os.pread(new_fd, _READ_BYTES - len(left), 0)
-    lines, end_bytes = _whole_lines(data, max_lines - len(rest.lines))
+    lines, end_bytes = whole_lines(data, max_lines - len(rest.lines))
     if end_bytes == 0 and left:
         return rest
     place = Cursor(os.fstat(new_fd).st_ino, end_bytes - len(left))
@@ -115,14 +124,19 @@ def _across_rotation(old_fd: int, new_fd: int, cursor: Cursor, max_lines: int) -
 
 
 def _lines_from(fd: int, cursor: Cursor, max_lines: int) -> Lines:
-    lines, end_bytes = _whole_lines(os.pread(fd, _READ_BYTES, cursor.offset), max_lines)
+    lines, end_bytes = whole_lines(os.pread(fd, _READ_BYTES, cursor.offset), max_lines)
     return Lines(lines, Cursor(cursor.inode, cursor.offset + end_bytes), reset=False)
 
 
-def _whole_lines(data: bytes, max_lines: int) -> tuple[tuple[bytes, ...], int]:
-    """Return the first ``max_lines`` whole lines and the number of bytes that they take."""
+def whole_lines(
+    data: bytes, max_lines: int, endless_bytes: int = _READ_BYTES
+) -> tuple[tuple[bytes, ...], int]:
+    """Return the first ``max_lines`` whole lines and the number of bytes that they take.
+
+    A line without an end counts as whole once it is ``endless_bytes`` long.
+    """
     end = data.rfind(b"\n") + 1
-    if end == 0 and len(data) == _READ_BYTES:
+    if end == 0 and len(data) >= endless_bytes:
         end = len(data)  # One endless line: hand it on in pieces rather than stand still.
     lines = data[:end].split(b"\n")
     if lines and lines[-1] == b"":

@@ -25,6 +25,11 @@ class ProcessHistory:
             row = Incarnation.get_or_none(Incarnation.process == process)
             return None if row is None else (row.pid, from_ms(row.created_ms))
 
+    def known_processes(self) -> set[str]:
+        """Return the name of every process ever noted."""
+        with self._database.connection():
+            return {row.process for row in Incarnation.select(Incarnation.process)}
+
     def note_incarnation(
         self, process: str, pid: int, created_at: datetime, restarted_at: datetime | None
     ) -> None:

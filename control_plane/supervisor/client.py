@@ -1,21 +1,35 @@
-"""Typed XML-RPC client for supervisord over its unix socket; the only place that knows faults."""
+"""Typed XML-RPC client for one supervisord; the only place that knows faults."""
 
 import http.client
 import json
-import socket
 import threading
 import xmlrpc.client
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from xml.parsers.expat import ExpatError
 
 from supervisor.xmlrpc import Faults
 
-from control_plane.domain.process import ExitReason, ProcessInfo, SupervisorState
-from control_plane.errors import SupervisorFault, SupervisorUnreachable, UnknownProcess
+from control_plane.domain.logs import LogChunk
+from control_plane.domain.node import LOCAL_NODE, NodeStats, program_and_node, qualified
+from control_plane.domain.process import ProcessInfo
+from control_plane.errors import (
+    NodeUnreachable,
+    SupervisorFault,
+    SupervisorUnreachable,
+    UnknownProcess,
+)
+from control_plane.supervisor.answers import (
+    EventBatch,
+    Reread,
+    event_batch,
+    log_chunk,
+    node_stats,
+    process_info,
+    snapshot_info,
+)
+from control_plane.supervisor.transport import Address, SupervisorTransport
 
 _NOT_NEEDED = {Faults.ALREADY_STARTED, Faults.NOT_RUNNING}
 """The wanted state already holds."""
@@ -24,65 +38,18 @@ _NOT_NEEDED = {Faults.ALREADY_STARTED, Faults.NOT_RUNNING}
 _QUESTIONS = ("get", "list", "read", "wait")
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__()
-        self._path = path
-        self._timeout_s = timeout_s
-        self.may_resend = False
-
-    def request(self, *args: Any, **kwargs: Any) -> Any:
-        """Send once; the base class sends again when a kept connection turns out to be closed."""
-        if self.may_resend:
-            return super().request(*args, **kwargs)
-        return self.single_request(*args, **kwargs)
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        if self._connection is None or self._connection[0] != host:
-            self._connection = host, _UnixConnection(self._path, self._timeout_s)
-        return self._connection[1]  # type: ignore[return-value]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventBatch:
-    """Events of the plugin in order; after a ``gap`` only a fresh look tells the truth."""
-
-    boot: str
-    sequence: int
-    gap: bool
-    events: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reread:
-    """What differs between the program files and what supervisord runs."""
-
-    added: set[str]
-    changed: set[str]
-    removed: set[str]
-
-
 class SupervisorClient:
-    """One locked keep-alive connection; may be used from any thread.
+    """One locked keep-alive connection to a node's supervisord; may be used from any thread.
 
     Every call answers within ``timeout_s`` or raises :class:`SupervisorUnreachable`. A broken
-    connection is rebuilt at the next call; no command is sent twice.
+    connection is rebuilt at the next call; no command is sent twice. Programs go by their
+    qualified names here, in both directions (:func:`control_plane.domain.node.qualified`).
     """
 
-    def __init__(self, socket_path: Path, timeout_s: float = 5.0) -> None:
-        self._path = socket_path
-        self._transport = _UnixTransport(socket_path, timeout_s)
+    def __init__(self, address: Address, timeout_s: float = 5.0, node: str = LOCAL_NODE) -> None:
+        self._address = address
+        self._node = node
+        self._transport = SupervisorTransport(address, timeout_s)
         self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport)
         self._lock = threading.Lock()
         self._plugin_answers: bool | None = None
@@ -97,7 +64,9 @@ class SupervisorClient:
 
     def has_plugin(self) -> bool:
         """Return whether supervisord runs with our plugin."""
-        return "daq.getVersion" in self._call("system.listMethods")
+        if self._plugin_answers is None:
+            self._plugin_answers = "daq.getVersion" in self._call("system.listMethods")
+        return self._plugin_answers
 
     def processes(self) -> dict[str, ProcessInfo]:
         """Return every program by name; with exact exits and cheaply where the plugin runs."""
@@ -110,8 +79,9 @@ class SupervisorClient:
                 self._plugin_answers = False
             else:
                 self._plugin_answers = True
-                return {raw["name"]: _snapshot_info(raw) for raw in snapshot["processes"]}
-        return {i.name: i for i in map(_process_info, self._call("supervisor.getAllProcessInfo"))}
+                found = [snapshot_info(raw) for raw in snapshot["processes"]]
+                return self._by_name(found)
+        return self._by_name(map(process_info, self._call("supervisor.getAllProcessInfo")))
 
     def wait_events(self, boot: str, since: int, timeout_s: float) -> EventBatch:
         """Return what happened after event ``since``, waiting up to ``timeout_s`` for the first.
@@ -121,10 +91,7 @@ class SupervisorClient:
         Raises:
             SupervisorFault: supervisord runs without the plugin.
         """
-        raw = json.loads(self._call("daq.waitEvents", boot, since, timeout_s))
-        return EventBatch(
-            boot=raw["boot"], sequence=raw["seq"], gap=raw["gap"], events=tuple(raw["events"])
-        )
+        return event_batch(self._call("daq.waitEvents", boot, since, timeout_s))
 
     def process(self, name: str) -> ProcessInfo:
         """Return one program.
@@ -132,7 +99,8 @@ class SupervisorClient:
         Raises:
             UnknownProcess: supervisord has no program of this name.
         """
-        return _process_info(self._call("supervisor.getProcessInfo", name))
+        info = process_info(self._call("supervisor.getProcessInfo", _program(name)))
+        return replace(info, name=name)
 
     def start(self, name: str) -> None:
         """Ask for a start and return at once; that it is running must be observed.
@@ -140,15 +108,15 @@ class SupervisorClient:
         Raises:
             UnknownProcess, SupervisorFault: the latter also when the program file is missing.
         """
-        self._call("supervisor.startProcess", name, False)
+        self._call("supervisor.startProcess", _program(name), False)
 
     def stop(self, name: str) -> None:
         """Ask for a stop and return at once."""
-        self._call("supervisor.stopProcess", name, False)
+        self._call("supervisor.stopProcess", _program(name), False)
 
     def signal(self, name: str, signal_name: str) -> None:
         """Send a signal such as ``HUP`` to the program's process."""
-        self._call("supervisor.signalProcess", name, signal_name)
+        self._call("supervisor.signalProcess", _program(name), signal_name)
 
     def send_each(self, method: Literal["start", "stop"], names: Sequence[str]) -> None:
         """Ask for the start or stop of several programs in one request; refusals are not errors.
@@ -157,7 +125,8 @@ class SupervisorClient:
         one turn of its loop and answers nobody meanwhile.
         """
         calls = [
-            {"methodName": f"supervisor.{method}Process", "params": [name, False]} for name in names
+            {"methodName": f"supervisor.{method}Process", "params": [_program(name), False]}
+            for name in names
         ]
         self._call("system.multicall", calls)
 
@@ -176,7 +145,7 @@ class SupervisorClient:
         Raises:
             SupervisorFault, UnknownProcess.
         """
-        self._call("supervisor.addProcessGroup", name)
+        self._call("supervisor.addProcessGroup", _program(name))
 
     def remove_program(self, name: str) -> None:
         """Take a stopped program out of service.
@@ -184,7 +153,32 @@ class SupervisorClient:
         Raises:
             SupervisorFault: it still runs.
         """
-        self._call("supervisor.removeProcessGroup", name)
+        self._call("supervisor.removeProcessGroup", _program(name))
+
+    def stats(self) -> NodeStats:
+        """Return figures, newest heartbeats and log sizes of every running program.
+
+        Raises:
+            SupervisorFault: supervisord runs without the plugin.
+        """
+        return node_stats(self._call("daq.getStats"), self._node)
+
+    def read_log(self, name: str, inode: int, offset: int, limit_bytes: int) -> LogChunk:
+        """Return bytes of a program's log from a place on; see the plugin's ``readLog``.
+
+        Raises:
+            UnknownProcess, SupervisorFault: the latter also without the plugin or without a log.
+        """
+        place = str(inode), offset, limit_bytes
+        return log_chunk(self._call("daq.readLog", _program(name), *place))
+
+    def forget_crashes(self, name: str) -> None:
+        """Let a collector's own restart limit count anew; needs the plugin.
+
+        Raises:
+            SupervisorFault, UnknownProcess.
+        """
+        self._call("daq.forgetCrashes", _program(name))
 
     def close(self) -> None:
         with self._lock:
@@ -200,57 +194,37 @@ class SupervisorClient:
                     function = getattr(function, part)
                 return function(*args)
             except xmlrpc.client.Fault as fault:
-                return _translate_fault(fault, args)
+                return self._translate_fault(fault, args)
             except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as exc:
                 # A kept connection that broke once would fail for ever with CannotSendRequest,
                 # and the supervisord that comes back may be another one.
                 self._transport.close()
                 self._plugin_answers = None
-                raise SupervisorUnreachable(
-                    socket=str(self._path), reason=str(exc) or type(exc).__name__
-                ) from exc
+                raise self._unreachable(exc) from exc
+
+    def _unreachable(self, exc: Exception) -> SupervisorUnreachable:
+        why = {"address": self._address.label, "reason": _reason(exc)}
+        if self._node == LOCAL_NODE:
+            return SupervisorUnreachable(**why)
+        return NodeUnreachable(node=self._node, **why)
+
+    def _translate_fault(self, fault: xmlrpc.client.Fault, args: Sequence[object]) -> None:
+        if fault.faultCode in _NOT_NEEDED:
+            return
+        if fault.faultCode == Faults.BAD_NAME:
+            raise UnknownProcess(name=qualified(str(args[0]), self._node) if args else "")
+        raise SupervisorFault(reason=fault.faultString, fault_code=fault.faultCode)
+
+    def _by_name(self, infos: Iterable[ProcessInfo]) -> dict[str, ProcessInfo]:
+        names = ((qualified(info.name, self._node), info) for info in infos)
+        return {name: replace(info, name=name) for name, info in names}
 
 
-def _translate_fault(fault: xmlrpc.client.Fault, args: Sequence[object]) -> None:
-    if fault.faultCode in _NOT_NEEDED:
-        return
-    if fault.faultCode == Faults.BAD_NAME:
-        raise UnknownProcess(name=str(args[0]) if args else "")
-    raise SupervisorFault(reason=fault.faultString, fault_code=fault.faultCode)
+def _program(name: str) -> str:
+    return program_and_node(name)[0]
 
 
-def _process_info(raw: dict[str, Any]) -> ProcessInfo:
-    return ProcessInfo(
-        name=raw["name"],
-        state=SupervisorState(raw["statename"]),
-        pid=raw["pid"] or None,
-        started_at=_time(raw["start"]),
-        stopped_at=_time(raw["stop"]),
-        exit_status=raw["exitstatus"],
-        spawn_error=raw["spawnerr"],
-    )
-
-
-def _snapshot_info(raw: dict[str, Any]) -> ProcessInfo:
-    left = raw["exit"]
-    return ProcessInfo(
-        name=raw["name"],
-        state=SupervisorState(raw["state"]),
-        pid=raw["pid"],
-        started_at=_time(raw["start"]),
-        stopped_at=_time(raw["stop"]),
-        exit_status=raw["exit_status"],
-        spawn_error=raw["spawn_error"],
-        last_exit=left
-        and ExitReason(
-            pid=left["pid"],
-            code=left["code"],
-            signal=None if left["signal"] is None else str(left["signal"]),
-            core_dumped=left["core"],
-            uptime_s=left["uptime_s"],
-        ),
-    )
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, xmlrpc.client.ProtocolError):
+        return f"HTTP {exc.errcode} {exc.errmsg}"
+    return str(exc) or type(exc).__name__

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from control_plane.domain.node import LOCAL_NODE, qualified
 from control_plane.errors import ControlPlaneError, SupervisorFault
-from control_plane.supervisor.client import EventBatch, SupervisorClient
+from control_plane.supervisor.answers import EventBatch
+from control_plane.supervisor.client import SupervisorClient
+from control_plane.supervisor.transport import Address
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +37,10 @@ class ForeignCall:
 
     Attributes:
         action: ``start``, ``stop``, or the method's own name.
-        target: The program, or ``all``.
-        actor: ``uid:NAME`` of the peer on the unix socket.
+        target: The program's qualified name, or ``all``.
+        actor: ``uid:NAME`` of the peer on the unix socket, ``address:IP`` of one over TCP.
         command: Its command line.
+        agent: What a peer over TCP calls itself.
     """
 
     at: datetime
@@ -45,6 +48,7 @@ class ForeignCall:
     target: str
     actor: str
     command: str
+    agent: str = ""
 
 
 class EventStream:
@@ -52,17 +56,19 @@ class EventStream:
 
     def __init__(
         self,
-        socket_path: Path,
+        address: Address,
         on_change: Callable[[], None],
         on_foreign_call: Callable[[ForeignCall], None],
+        node: str = LOCAL_NODE,
     ) -> None:
-        self._client = SupervisorClient(socket_path, timeout_s=_WAIT_S + 5.0)
+        self._client = SupervisorClient(address, timeout_s=_WAIT_S + 5.0, node=node)
+        self._node = node
         self._on_change = on_change
         self._on_foreign_call = on_foreign_call
         self._stopping = threading.Event()
         self._boot = ""
         self._sequence = 0
-        self._thread = threading.Thread(target=self._run, name="supervisor-events", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"events-{node}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -94,23 +100,24 @@ class EventStream:
         for event in batch.events:
             if event["type"] == "rpc":
                 try:
-                    self._on_foreign_call(_foreign_call(event))
+                    self._on_foreign_call(_foreign_call(event, self._node))
                 except Exception:
                     log.exception("a call of somebody else could not be noted")
         if batch.events or batch.gap:
             self._on_change()
 
 
-def _foreign_call(event: dict[str, Any]) -> ForeignCall:
+def _foreign_call(event: dict[str, Any], node: str) -> ForeignCall:
     method, params = str(event["method"]), event["params"]
     named = "All" not in method
     return ForeignCall(
         at=datetime.fromtimestamp(event["at"], UTC),
         action=_ACTIONS.get(method, method),
         # A group's member is GROUP:NAME; our groups hold one program of the same name.
-        target=str(params[0]).split(":")[0] if named and params else "all",
+        target=qualified(str(params[0]).split(":")[0] if named and params else "all", node),
         actor=_actor(event),
         command=str(event.get("command", "")),
+        agent=str(event.get("agent", "")),
     )
 
 

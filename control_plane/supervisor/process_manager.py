@@ -72,6 +72,11 @@ class ProcessManager:
         self._before_start = before_start
         self._monotonic = monotonic
 
+    def do(self, action: Action, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
+        """Do one of the following three."""
+        method: Callable[[str, OnBegin], CommandResult] = getattr(self, action)
+        return method(name, on_begin)
+
     def start(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
         """Start ``name`` and wait until its process exists.
 
@@ -107,6 +112,18 @@ class ProcessManager:
                 )
             after = self._start_and_wait(name)
             return self._started("restart", began, before, after)
+
+    def signal(self, name: str, signal_name: str) -> CommandResult:
+        """Send ``signal_name`` (``HUP``, say) to the process of ``name``; raises as above.
+
+        What the process makes of it shows in its heartbeat.
+        """
+        with self._exclusively(name, _nothing):
+            began, before = self._monotonic(), self._client.process(name)
+            if before.pid is None:
+                return self._result("signal", began, before, before, Outcome.FAILED, "not_running")
+            self._client.signal(name, signal_name)
+            return self._result("signal", began, before, before, Outcome.DONE, "signalled")
 
     def bulk(
         self, action: Action, names: Sequence[str], on_begin: OnBegin = _nothing

@@ -23,6 +23,8 @@ SIMULATOR_PREFIX = "sim-"
 
 _SAFE_PATH = re.compile(r"/[^\s%;\"'\\\[\]*?,\x00-\x1f\x7f]*")
 
+_PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
 Kind = Literal["collector", "simulator", "historian", "control-plane"]
 
 
@@ -34,12 +36,20 @@ def check_program_name(name: str, kind: Kind) -> str:
     """
     if SLUG.fullmatch(name) is None:
         raise InvalidProgramFile(name=name, reason="only a-z, 0-9, - and _, starting with a letter")
-    reserved = name in (*SERVICES, "all") or name.startswith(SIMULATOR_PREFIX)
-    if kind == "collector" and reserved:
+    if kind == "collector" and _is_reserved(name):
         raise InvalidProgramFile(
             name=name, reason="the name is reserved for daqplane's own programs"
         )
     return name
+
+
+def may_be_collector(program: str) -> bool:
+    """Tell whether a program of another node counts as a collector: all but our own services."""
+    return _PROGRAM.fullmatch(program) is not None and not _is_reserved(program)
+
+
+def _is_reserved(name: str) -> bool:
+    return name in (*SERVICES, "all") or name.startswith(SIMULATOR_PREFIX)
 
 
 def render_program(kind: Kind, name: str, home: Path, *, autostart: bool = True) -> str:

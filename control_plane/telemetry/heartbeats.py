@@ -1,4 +1,4 @@
-"""Reads the heartbeat files of collectors on this machine."""
+"""The newest heartbeat of each collector, and how old it is."""
 
 import time
 from collections.abc import Callable
@@ -21,16 +21,16 @@ class SeenHeartbeat:
     age_s: float
 
 
-def latest_heartbeat(home: Path, collector: str, pid: int | None) -> SeenHeartbeat | None:
-    """Return the newest heartbeat of process ``pid``; an older process's says nothing about it.
+def latest_heartbeat(home: Path, collector: str) -> SeenHeartbeat | None:
+    """Return the newest heartbeat on this machine, of whatever process.
 
-    Without ``pid`` the last heartbeat of any process is returned. A file that cannot be understood
-    counts as no heartbeat: the check then says that the collector does not report.
+    A file that cannot be understood counts as no heartbeat: the check then says that the collector
+    does not report.
     """
     path = heartbeat_path(home, collector)
     try:
         beat = read_heartbeat(path)
-        if beat is None or (pid is not None and beat.pid != pid):
+        if beat is None:
             return None
         age_s = max(0.0, time.time() - path.stat().st_mtime)
     except (HeartbeatError, OSError):
@@ -38,19 +38,22 @@ def latest_heartbeat(home: Path, collector: str, pid: int | None) -> SeenHeartbe
     return SeenHeartbeat(beat=beat, age_s=age_s)
 
 
-class HeartbeatReader:
-    """Reads again and again; then the ages do not depend on the wall clock. Owned by one thread."""
+class HeartbeatAges:
+    """Ages heartbeats by the monotonic clock instead of the wall clock. Owned by one thread."""
 
-    def __init__(self, home: Path, monotonic: Callable[[], float]) -> None:
-        self._home = home
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         # (pid, sequence) of the newest beat of each collector, and when it was young.
         self._newest: dict[str, tuple[tuple[int, int], float]] = {}
 
-    def latest(self, collector: str, pid: int | None) -> SeenHeartbeat | None:
-        """Return what :func:`latest_heartbeat` returns, aged by the monotonic clock."""
-        seen = latest_heartbeat(self._home, collector, pid)
-        if seen is None:
+    def aged(
+        self, collector: str, pid: int | None, seen: SeenHeartbeat | None
+    ) -> SeenHeartbeat | None:
+        """Return ``seen`` with its age by our clock; ``None`` unless it is of process ``pid``.
+
+        Without ``pid`` the last heartbeat of any process is good enough.
+        """
+        if seen is None or (pid is not None and seen.beat.pid != pid):
             return None
         now, name = self._monotonic(), (seen.beat.pid, seen.beat.sequence)
         known = self._newest.get(collector)

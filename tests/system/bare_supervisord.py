@@ -5,13 +5,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from installation import wait_for
 
 from control_plane.errors import SupervisorUnreachable
 from control_plane.supervisor.client import SupervisorClient
+from control_plane.supervisor.transport import UnixAddress
 
 _MAIN = """
 [unix_http_server]
@@ -30,6 +31,13 @@ serverurl=unix://{home}/s.sock
 _PLUGIN = """
 [rpcinterface:daq]
 supervisor.rpcinterface_factory=control_plane.supervisor.plugin:make_rpcinterface
+run={run}
+"""
+_INET = """
+[inet_http_server]
+port=127.0.0.1:{port}
+username={username}
+password={password}
 """
 _PROGRAM = """
 [program:{name}]
@@ -40,6 +48,15 @@ autorestart=unexpected
 redirect_stderr=true
 stdout_logfile={home}/{name}.log
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inet:
+    """A TCP port on loopback and the credentials for it."""
+
+    port: int
+    username: str
+    password: str
 
 
 @dataclass
@@ -54,7 +71,7 @@ class BareSupervisord:
 
     def client(self, timeout_s: float = 10.0) -> SupervisorClient:
         """Return a client that is closed with this supervisord."""
-        self.clients.append(SupervisorClient(self.socket, timeout_s))
+        self.clients.append(SupervisorClient(UnixAddress(self.socket), timeout_s))
         return self.clients[-1]
 
     def supervisorctl(self, *arguments: str) -> str:
@@ -70,12 +87,21 @@ class BareSupervisord:
 
 @contextlib.contextmanager
 def bare_supervisord(
-    commands: Mapping[str, str], *, plugin: bool = True
+    commands: Mapping[str, str],
+    *,
+    plugin: bool = True,
+    inet: Inet | None = None,
+    run: Path | None = None,
 ) -> Iterator[BareSupervisord]:
-    """Run supervisord with these programs until the block ends."""
+    """Run supervisord with these programs until the block ends.
+
+    ``run`` is the directory of heartbeats and ledgers that the plugin looks into.
+    """
     with tempfile.TemporaryDirectory(prefix="daq-s-") as directory:
         home = Path(directory)
-        text = _MAIN.format(home=home) + (_PLUGIN if plugin else "")
+        text = _MAIN.format(home=home) + (_PLUGIN.format(run=run or "") if plugin else "")
+        if inet is not None:
+            text += _INET.format(**asdict(inet))
         for name, command in commands.items():
             text += _PROGRAM.format(name=name, command=command, home=home)
         (home / "supervisord.conf").write_text(text)

@@ -19,6 +19,7 @@ from control_plane.errors import Busy, ControlPlaneError, SupervisorFault, Unkno
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.event_stream import EventStream, ForeignCall
 from control_plane.supervisor.process_manager import Outcome, ProcessManager
+from control_plane.supervisor.transport import UnixAddress
 
 pytestmark = pytest.mark.supervisord
 
@@ -180,7 +181,7 @@ def test_whoever_uses_supervisorctl_is_known_by_name_and_process(
 ) -> None:
     calls: list[ForeignCall] = []
     changes: list[None] = []
-    stream = EventStream(running.socket, lambda: changes.append(None), calls.append)
+    stream = EventStream(UnixAddress(running.socket), lambda: changes.append(None), calls.append)
     stream.start()
     wait_for(lambda: changes, "the first look")
     running.supervisorctl("stop", "two")
@@ -195,14 +196,14 @@ def test_whoever_uses_supervisorctl_is_known_by_name_and_process(
 
 def test_a_log_is_read_byte_by_byte_where_stock_calls_break(client: SupervisorClient) -> None:
     raw = wait_for(
-        lambda: (r := call(client, "daq.readLog", "writer", 0, 0, 1000))["offset"] and r,
+        lambda: (r := call(client, "daq.readLog", "writer", "0", 0, 1000))["offset"] and r,
         "the line",
     )
     assert base64.b64decode(raw["data"]) == b'"\x1b[31m\xff\n"'
     again = call(client, "daq.readLog", "writer", raw["inode"], raw["offset"], 1000)
     assert (again["data"], again["offset"]) == ("", raw["offset"])
     with pytest.raises(UnknownProcess):
-        call(client, "daq.readLog", "../../etc/passwd", 0, 0, 1000)
+        call(client, "daq.readLog", "../../etc/passwd", "0", 0, 1000)
 
 
 def test_figures_of_running_processes_are_given(client: SupervisorClient) -> None:

@@ -14,6 +14,7 @@ from control_plane.errors import BadRequest
 from control_plane.logs.error_counter import ErrorCounter
 from control_plane.logs.follower import Cursor, read_after, read_tail
 from control_plane.logs.parser import parse_line
+from control_plane.logs.reader import FileLog
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 FIVE_MINUTES = timedelta(minutes=5)
@@ -177,7 +178,7 @@ def test_a_log_that_cannot_be_read_has_no_lines(
     tail, after = read_tail(log, 10), read_after(log, cursor, 10)
     assert (tail.lines, tail.readable) == ((), False)
     assert (after.lines, after.cursor, after.readable) == ((), cursor, False)
-    counter = ErrorCounter(lambda _: log)
+    counter = ErrorCounter(lambda _: FileLog(log))
     counter.look("p", NOW)
     assert counter.count("p", NOW) is None
     assert counter.count_day("p", NOW) == 0
@@ -246,7 +247,7 @@ def test_error_lines_are_counted_by_their_own_time(tmp_path: Path) -> None:
 
     log = tmp_path / "p.log"
     log.write_text(line("ERROR", 25 * 60) + line("ERROR", 60) + line("INFO", 1) + line("ERROR", 1))
-    counter = ErrorCounter(lambda name: tmp_path / f"{name}.log")
+    counter = ErrorCounter(lambda name: FileLog(tmp_path / f"{name}.log"))
     counter.look("p", NOW)
     assert counter.count("p", NOW) == 2
     assert counter.count("p", NOW, FIVE_MINUTES) == 1
@@ -263,7 +264,7 @@ def test_error_lines_are_counted_by_their_own_time(tmp_path: Path) -> None:
 def test_a_log_that_vanishes_is_not_counted_as_free_of_errors(tmp_path: Path) -> None:
     log = tmp_path / "p.log"
     log.write_bytes(b"")
-    counter = ErrorCounter(lambda _: log)
+    counter = ErrorCounter(lambda _: FileLog(log))
     counter.look("p", NOW)
     assert counter.count("p", NOW) == 0
     log.write_bytes(b"ERROR one\n")
@@ -278,7 +279,7 @@ def test_old_lines_without_a_time_are_as_old_as_the_timed_line_before(tmp_path: 
     log = tmp_path / "p.log"
     at = (NOW - timedelta(hours=1)).isoformat()
     log.write_text(json.dumps({"ts": at, "event": "x"}) + "\nERROR old\n")
-    counter = ErrorCounter(lambda _: log)
+    counter = ErrorCounter(lambda _: FileLog(log))
     counter.look("p", NOW)
     assert (counter.count("p", NOW, FIVE_MINUTES), counter.count_day("p", NOW)) == (0, 1)
     with log.open("a") as file:
@@ -292,7 +293,7 @@ def test_old_lines_without_any_time_are_as_old_as_the_file(tmp_path: Path) -> No
     log.write_text("ERROR old\n")
     written_s = (NOW - timedelta(hours=2)).timestamp()
     os.utime(log, (written_s, written_s))
-    counter = ErrorCounter(lambda _: log)
+    counter = ErrorCounter(lambda _: FileLog(log))
     counter.look("p", NOW)
     assert (counter.count("p", NOW, FIVE_MINUTES), counter.count_day("p", NOW)) == (0, 1)
 
@@ -302,7 +303,7 @@ def test_the_first_look_begins_two_megabytes_before_the_end(tmp_path: Path) -> N
     line = b"ERROR " + b"x" * 993 + b"\n"
     log.write_bytes(line * 3000)
     os.utime(log, (NOW.timestamp(), NOW.timestamp()))
-    counter = ErrorCounter(lambda _: log)
+    counter = ErrorCounter(lambda _: FileLog(log))
     counter.look("p", NOW)
     assert counter.count("p", NOW) == 2000
 
@@ -311,7 +312,7 @@ def test_a_backlog_is_read_in_portions_and_stays_old(tmp_path: Path) -> None:
     log = tmp_path / "p.log"
     at = (NOW - timedelta(hours=1)).isoformat()
     log.write_text(json.dumps({"ts": at, "event": "x"}) + "\n" + "ERROR\n" * 50_000)
-    counter = ErrorCounter(lambda _: log)
+    counter = ErrorCounter(lambda _: FileLog(log))
     counter.look("p", NOW)
     assert 0 < counter.count_day("p", NOW) < 50_000
     counter.look("p", NOW)

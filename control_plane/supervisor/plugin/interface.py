@@ -18,12 +18,14 @@ from supervisor.xmlrpc import Faults, RPCError, supervisor_xmlrpc_handler
 from control_plane.supervisor.plugin.recorder import Recorder
 from control_plane.supervisor.plugin.waker import Waker
 
-API_VERSION = 2
+API_VERSION = 3
 MAX_WAIT_S = 60.0
 MAX_READ_BYTES = 1 << 20
 _ANSWER_BYTES = 256 * 1024
 """Stock supervisord sends 4 KB a turn, and each turn looks at every descriptor."""
 _IDLE_CHECK_S = 1.0
+_BOOTED_AT = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+"""Taken once: a start derived from it stays the same while the clock is adjusted."""
 
 # These outlive supervisord's own restart, which builds everything else anew.
 _recorder = Recorder()
@@ -35,9 +37,9 @@ _current_channel: Any = None
 class RpcInterface:
     """Answers are JSON in one string: a tenth of the cost of XML-RPC structures."""
 
-    def __init__(self, supervisord: Any, heartbeats: Path | None) -> None:
+    def __init__(self, supervisord: Any, run: Path | None) -> None:
         self._supervisord = supervisord
-        self._heartbeats = heartbeats
+        self._run = run
 
     def getVersion(self) -> int:
         """Return the version of this interface."""
@@ -84,42 +86,60 @@ class RpcInterface:
         return json.dumps(list(_recorder.rpcs))
 
     def getStats(self) -> str:
-        """Return, for each running process, /proc figures and its heartbeat file's text and age."""
-        found = [_stats(p, self._heartbeats) for p in self._processes() if p.pid]
-        return json.dumps({"at": time.time(), "processes": found})
+        """Return /proc figures, heartbeat file and log size of every program."""
+        found = [_stats(process, self._run) for process in self._processes()]
+        started = _proc_figures(os.getpid()).get("started")
+        return json.dumps({"at": time.time(), "started": started, "processes": found})
 
-    def readLog(self, name: str, inode: int, offset: int, limit: int) -> str:
+    def readLog(self, name: str, inode: str, offset: int, limit: int) -> str:
         """Return raw bytes of a program's log from a place on, in base64.
 
-        ``{inode, offset, size, data}``; another inode means that the log was rotated. Only logs of
-        known programs can be named.
+        ``{inode, offset, size, data}``; what is left in the file that was rotated away comes first,
+        then another inode says that a new file has begun.
         """
-        process = next((p for p in self._processes() if p.config.name == name), None)
-        if process is None or not process.config.stdout_logfile:
-            raise RPCError(Faults.BAD_NAME, name)
+        path = Path(self._process(name).config.stdout_logfile or os.devnull)
+        rotated = path.with_name(path.name + ".1")
+        known = [_inode_and_size(file)[0] == inode for file in (path, rotated)]
+        left = known[1] and offset < _inode_and_size(rotated)[1]
         try:
-            with Path(process.config.stdout_logfile).open("rb") as file:
+            with (rotated if left else path).open("rb") as file:
                 status = os.fstat(file.fileno())
-                start = offset if inode == status.st_ino and offset <= status.st_size else 0
+                is_there = inode == str(status.st_ino) and offset <= status.st_size
+                start = offset if is_there else 0
                 data = os.pread(file.fileno(), max(0, min(limit, MAX_READ_BYTES)), start)
         except OSError as exc:
             raise RPCError(Faults.NO_FILE, exc.strerror) from exc
-        encoded = base64.b64encode(data).decode()
-        place = {"inode": status.st_ino, "offset": start + len(data), "size": status.st_size}
-        return json.dumps({**place, "data": encoded})
+        answer = {"inode": str(status.st_ino), "offset": start + len(data), "size": status.st_size}
+        lost = inode != "0" and not is_there and not known[1]
+        return json.dumps({**answer, "lost": lost, "data": base64.b64encode(data).decode()})
+
+    def forgetCrashes(self, name: str) -> bool:
+        """Let a collector's own restart limit count anew; for whoever starts it on request."""
+        if self._run is not None:
+            ledger = self._run / "ledger" / f"{self._process(name).config.name}.json"
+            with contextlib.suppress(OSError):
+                ledger.unlink(missing_ok=True)
+        return True
+
+    def _process(self, name: str) -> Any:
+        """Only known programs can be named, so no path can."""
+        found = next((p for p in self._processes() if p.config.name == name), None)
+        if found is None:
+            raise RPCError(Faults.BAD_NAME, name)
+        return found
 
     def _processes(self) -> list[Any]:
         groups = self._supervisord.process_groups.values()
         return [process for group in groups for process in group.processes.values()]
 
 
-def make_rpcinterface(supervisord: Any, heartbeats: str = "", **_config: str) -> RpcInterface:
+def make_rpcinterface(supervisord: Any, run: str = "", **_config: str) -> RpcInterface:
     """Build the interface; supervisord calls this once for each of its HTTP servers."""
     try:
         _hook_into(supervisord)
     except Exception as exc:  # noqa: BLE001 - a failing plugin must not stop supervisord
         supervisord.options.logger.critical(f"daq plugin is off: {exc!r}")
-    return RpcInterface(supervisord, Path(heartbeats) if heartbeats else None)
+    return RpcInterface(supervisord, Path(run) if run else None)
 
 
 def _hook_into(supervisord: Any) -> None:
@@ -164,7 +184,7 @@ def _noting_calls(continue_request: Callable[..., None]) -> Callable[..., None]:
         _current_channel = request.channel
         with contextlib.suppress(Exception):
             params, method = self.loads(data)
-            _recorder.rpc_called(method or "", params, request.channel)
+            _recorder.rpc_called(method or "", params, request)
         try:
             continue_request(self, data, request)
         finally:
@@ -195,19 +215,37 @@ def _describe(process: Any) -> dict[str, object]:
     }
 
 
-def _stats(process: Any, heartbeats: Path | None) -> dict[str, object]:
-    figures: dict[str, object] = {"name": process.config.name, "pid": process.pid}
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        # proc(5): behind the command's name field 14 is user time, 15 system time, 22 the start.
-        text = Path(f"/proc/{process.pid}/stat").read_text()
-        fields = text.rpartition(")")[2].split()
-        ticks = os.sysconf("SC_CLK_TCK")
-        figures["cpu_s"] = (int(fields[11]) + int(fields[12])) / ticks
-        figures["rss_bytes"] = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        figures["state"] = fields[0]
-    if heartbeats is not None:
-        with contextlib.suppress(OSError):
-            path = heartbeats / f"{process.config.name}.json"
+def _stats(process: Any, run: Path | None) -> dict[str, object]:
+    figures: dict[str, object] = {"name": process.config.name, "pid": process.pid or None}
+    figures |= _proc_figures(process.pid)
+    figures["log"] = _inode_and_size(Path(process.config.stdout_logfile or os.devnull))
+    if run is not None:
+        with contextlib.suppress(OSError, ValueError):
+            path = run / "heartbeat" / f"{process.config.name}.json"
             figures["heartbeat"] = path.read_text(encoding="utf-8")
             figures["heartbeat_age_s"] = max(0.0, time.time() - path.stat().st_mtime)
     return figures
+
+
+def _proc_figures(pid: int) -> dict[str, object]:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # proc(5): behind the command's name field 14 is user time, 15 system time, 22 the start.
+        text = Path(f"/proc/{pid}/stat").read_text()
+        fields = text.rpartition(")")[2].split()
+        ticks = os.sysconf("SC_CLK_TCK")
+        return {
+            "cpu_s": (int(fields[11]) + int(fields[12])) / ticks,
+            "rss_bytes": int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+            "state": fields[0],
+            "started": _BOOTED_AT + int(fields[19]) / ticks,
+        }
+    return {}
+
+
+def _inode_and_size(path: Path) -> tuple[str, int]:
+    """Inodes are text because a number of XML-RPC ends at 2**31."""
+    try:
+        status = path.stat()
+    except OSError:
+        return "", 0
+    return str(status.st_ino), status.st_size

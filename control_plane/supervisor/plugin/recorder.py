@@ -84,14 +84,14 @@ class Recorder:
             self._exits.clear()
         self._exits[pid] = describe_exit(pid, status)
 
-    def rpc_called(self, method: str, params: Sequence[object] | None, channel: Any) -> None:
+    def rpc_called(self, method: str, params: Sequence[object] | None, request: Any) -> None:
         if method.startswith("daq."):
             return
         call = {
             "at": time.time(),
             "method": method[:_MAX_TEXT],
             "params": [str(each)[:_MAX_TEXT] for each in params or ()][:_MAX_PARAMS],
-            **peer_of(channel),
+            **peer_of(request),
         }
         self.rpcs.append(call)
         if not method.partition(".")[2].startswith(_LOOKS) and method != "system.multicall":
@@ -114,12 +114,13 @@ def describe_exit(pid: int, status: int) -> Event:
     }
 
 
-def peer_of(channel: Any) -> Mapping[str, object]:
-    """Return who is at the other end: pid, uid and command (SO_PEERCRED), or the address."""
+def peer_of(request: Any) -> Mapping[str, object]:
+    """Return who asks: pid, uid and command (SO_PEERCRED), or address and program."""
     with contextlib.suppress(Exception):
-        connection = channel.socket
+        connection = request.channel.socket
         if connection.family != socket.AF_UNIX:
-            return {"peer": str(channel.addr[0])}
+            agent = str(request.get_header("User-Agent") or "")[:_MAX_TEXT]
+            return {"peer": str(request.channel.addr[0]), "agent": agent}
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid, uid, _ = struct.unpack("3i", raw)
         return {"pid": pid, "uid": uid, "command": _command_of(pid)}

@@ -1,0 +1,65 @@
+"""Commands for collectors: start, stop, restart, reset of connections, signals; one or many."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel, Field
+
+from collectors.contract.messages import sentence
+from control_plane.api.errors import language_of_request
+from control_plane.api.idempotency import IdempotentAnswers
+from control_plane.api.identity import actor_with, parse_body
+from control_plane.auth.permissions import Permission
+from control_plane.bootstrap import ControlPlane
+from control_plane.supervisor.process_manager import Action, CommandResult
+
+MAX_BULK = 2000
+
+
+class BulkCommand(BaseModel):
+    action: Action
+    names: Annotated[list[str], Field(min_length=1, max_length=MAX_BULK)]
+
+
+class SignalCommand(BaseModel):
+    signal: Annotated[str, Field(max_length=16)]
+
+
+def commands_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blueprint:
+    """Routes below ``/api/v1/processes`` that change something, and ``/api/v1/processes:bulk``."""
+    blueprint = Blueprint("commands", __name__, url_prefix="/api/v1")
+    commands = plane.console.process_commands
+
+    @blueprint.post("/processes/<name>/<any(start, stop, restart):action>")
+    @answers.once
+    def command(name: str, action: Action) -> Response:
+        actor = actor_with(Permission.VIEW)
+        return jsonify(_result(commands.command(actor, action, name)))
+
+    @blueprint.post("/processes/<name>/reset-connection")
+    @answers.once
+    def reset_connection(name: str) -> Response:
+        actor = actor_with(Permission.VIEW)
+        return jsonify(_result(commands.reset_connection(actor, name)))
+
+    @blueprint.post("/processes/<name>/signal")
+    @answers.once
+    def signal(name: str) -> Response:
+        actor = actor_with(Permission.VIEW)
+        return jsonify(_result(commands.signal(actor, name, parse_body(SignalCommand).signal)))
+
+    @blueprint.post("/processes:bulk")
+    @answers.once
+    def bulk() -> Response:
+        actor = actor_with(Permission.VIEW)
+        body = parse_body(BulkCommand)
+        return jsonify(results=[_result(r) for r in commands.bulk(actor, body.action, body.names)])
+
+    return blueprint
+
+
+def _result(result: CommandResult) -> dict[str, object]:
+    body = asdict(result)
+    code = f"command.{result.detail}"
+    return body | {"detail": sentence("control_plane", code, body, language_of_request())}

@@ -1,0 +1,34 @@
+"""Where a program's log is to be had: as a file of this machine, or through its node."""
+
+from pathlib import Path
+
+from control_plane.domain.logs import LogChunk
+from control_plane.domain.node import LOCAL_NODE, program_and_node
+from control_plane.errors import ControlPlaneError
+from control_plane.logs.reader import FileLog, LogReader, ReadChunk, RemoteLog
+from control_plane.supervisor.client import SupervisorClient
+from control_plane.supervisor.nodes import Nodes
+
+
+def log_of(name: str, log_dir: Path, nodes: Nodes) -> LogReader:
+    """Return a reader for the log of a program, given its qualified name.
+
+    Raises:
+        UnknownNode.
+    """
+    program, node = program_and_node(name)
+    if node == LOCAL_NODE:
+        return FileLog(log_dir / f"{program}.log")
+    return RemoteLog(read_through(nodes.of(name).client, name))
+
+
+def read_through(client: SupervisorClient, name: str) -> ReadChunk:
+    """Return a function that asks supervisord for a part of a program's log."""
+
+    def read(inode: int, offset: int, limit_bytes: int) -> LogChunk | None:
+        try:
+            return client.read_log(name, inode, offset, limit_bytes)
+        except ControlPlaneError:
+            return None
+
+    return read
