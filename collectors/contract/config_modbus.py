@@ -1,5 +1,6 @@
 """What a collector file may say about Modbus devices."""
 
+import ssl
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -79,6 +80,26 @@ class TlsFiles(Strict):
     key: SecretFile
     server_name: Host | None = None
     """Name in the device's certificate, where it is not ``host``."""
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> Self:
+        try:
+            self.context()
+        except (ssl.SSLError, OSError) as exc:
+            params = {"reason": getattr(exc, "reason", None) or exc.strerror or str(exc)}
+            raise PydanticCustomError("bad_certificate", "{reason}", params) from None
+        return self
+
+    def context(self) -> ssl.SSLContext:
+        """Return what a connection needs; Modbus/TCP Security wants TLS 1.2 or newer (V3.6, 8).
+
+        Raises:
+            OSError: a file is missing or no certificate (``ssl.SSLError``), or the key is not its.
+        """
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.cert, self.key)
+        return context
 
 
 class ModbusDevice(Device):

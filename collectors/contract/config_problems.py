@@ -155,6 +155,7 @@ _CODES = {
     "code_needs_fx5": "code_needs_fx5",
     "zr_in_ascii": "zr_in_ascii",
     "bad_clamp": "bad_clamp",
+    "bad_certificate": "bad_certificate",
     "read_only_table": "read_only_table",
     "long_order": "long_order",
     "tls_needed": "tls_needed",

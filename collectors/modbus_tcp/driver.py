@@ -1,68 +1,188 @@
-"""Reads one Modbus TCP device."""
+"""Reads and writes one Modbus device."""
 
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from collectors.contract.columns import Columns
-from collectors.contract.config_modbus import ModbusDevice
+from collectors.contract.config_modbus import ModbusDevice, ModbusPoint
 from collectors.contract.points import Quality, Sample, Value
-from collectors.modbus_tcp.link import DeviceRefused, ModbusLink
+from collectors.modbus_tcp.codec import DoesNotFit, decoder, encode
+from collectors.modbus_tcp.gateway import gateway_for, gateway_key
+from collectors.modbus_tcp.link import DeviceRefused, ModbusLink, Unit
 from collectors.modbus_tcp.plan import plan
 from collectors.runtime.block_reader import Answer, BlockReader, Refusal
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteRefused
+from collectors.runtime.driver import (
+    ConnectionLost,
+    NoAnswer,
+    OnLost,
+    Traffic,
+    WriteFailed,
+    WriteRefused,
+)
 from collectors.runtime.planner import Block
+from collectors.runtime.values import reading
 
-ILLEGAL_ADDRESS = 2
-ILLEGAL_VALUE = 3
+ILLEGAL_FUNCTION: Final = 1
+ILLEGAL_ADDRESS: Final = 2
+ILLEGAL_VALUE: Final = 3
 """Some devices answer this, and not 2, where a request is longer than they like."""
+UNIT_SILENT: Final = 0x0B
+"""Gateway target device failed to respond: Modbus Application Protocol V1.1b3, 7."""
+
+_ALL_BITS: Final = 0xFFFF
+_T = TypeVar("_T")
 
 
 class ModbusDriver:
     """The driver of ``modbus_tcp``; see :class:`collectors.runtime.driver.Driver`."""
 
     def __init__(self, device: ModbusDevice, traffic: Traffic, on_lost: OnLost) -> None:
-        self._device = device
+        self._id = device.id
+        self._settings = _settings_of(device)
+        self._timeout_s = device.timeout_s
+        self._lone_unit = Unit(
+            unit_id=device.unit_id,
+            timeout_s=device.timeout_s,
+            accept_any=device.accept_any_unit,
+        )
+        self._shared_unit = replace(self._lone_unit, keep_link=True)
+        self._gateway = gateway_for(device)
+        self._gateway.note(device.id)
         self._traffic = traffic
-        self._link = ModbusLink(device.unit_id, device.timeout_s, on_lost)
-        self._readers = {
-            group: BlockReader(blocks, self._request) for group, blocks in plan(device).items()
-        }
+        self._on_lost = on_lost
+        self._was_silent = False
+        self._sent_ns = 0
+        """When the newest request went out; while others had their turn, nothing was sent."""
+        self._set_points(device)
 
     async def connect(self) -> None:
-        for reader in self._readers.values():
-            reader.merge_again()
-        await self._link.open(self._device.host, self._device.port)
+        self.forget()
+        await self._gateway.connect(self._id, self._timeout_s, self._on_lost)
 
     async def read(self, group_id: str) -> Columns:
         return await self._readers[group_id].read()
 
-    async def write(self, point_name: str, value: Value) -> Sample:  # noqa: ARG002 - reads only
-        raise WriteRefused("not_supported")
+    async def write(self, point_name: str, value: Value) -> Sample:
+        point = self._writable[point_name]
+        try:
+            encoded = encode(point, value)
+        except DoesNotFit as exc:
+            raise WriteRefused(exc.code) from None
+        try:
+            await self._send(point, encoded)
+            sample, is_same = await self._read_back(point, encoded)
+        except DeviceRefused as exc:
+            raise WriteFailed("device_refused", exc.code) from None
+        if not is_same:
+            raise WriteFailed("read_back_differs", read_back=sample)
+        return sample
 
     def adopt(self, device: ModbusDevice) -> bool:
-        return device == self._device
+        if _settings_of(device) != self._settings:
+            return False
+        self._set_points(device)
+        return True
 
     def forget(self) -> None:
         for reader in self._readers.values():
             reader.merge_again()
 
     async def close(self) -> None:
-        self._link.close()
+        self._gateway.leave(self._id)
+
+    def _set_points(self, device: ModbusDevice) -> None:
+        self._readers = {
+            group: BlockReader(blocks, self._request) for group, blocks in plan(device).items()
+        }
+        self._writable = {point.name: point for point in device.points if point.writable}
 
     async def _request(self, block: Block) -> Answer | Refusal:
-        sent_ns, started = time.time_ns(), time.monotonic()
         try:
-            payload = await self._link.request(block.area, block.start, block.count)
+            payload = await self._use(
+                lambda link: link.read(self._unit, block.area, block.start, block.count)
+            )
+        except DeviceRefused as exc:
+            return _refusal(exc.code, self._sent_ns)
+        received_ns = time.time_ns()
+        return Answer(
+            payload=payload, source_ns=(self._sent_ns + received_ns) // 2, received_ns=received_ns
+        )
+
+    @property
+    def _unit(self) -> Unit:
+        return self._shared_unit if self._gateway.is_shared else self._lone_unit
+
+    async def _use(self, call: Callable[[ModbusLink], Awaitable[_T]]) -> _T:
+        """Make one request when it is this unit's turn, and count what becomes of it."""
+
+        async def timed(link: ModbusLink) -> _T:
+            self._sent_ns, started = time.time_ns(), time.monotonic()
+            answer = await call(link)
+            self._traffic.answered(time.monotonic() - started, time.time_ns())
+            return answer
+
+        try:
+            answer = await self._gateway.use(self._timeout_s, timed, is_suspect=self._was_silent)
         except DeviceRefused as exc:
             self._traffic.failed()
-            return _refusal(exc.code, sent_ns)
-        except ConnectionLost:
-            self._traffic.failed()
+            self._was_silent = exc.code == UNIT_SILENT
+            if self._was_silent and self._gateway.is_shared:
+                raise NoAnswer(exc.code) from None
             raise
-        received_ns = time.time_ns()
-        self._traffic.answered(time.monotonic() - started, received_ns)
-        return Answer(
-            payload=payload, source_ns=(sent_ns + received_ns) // 2, received_ns=received_ns
+        except ConnectionLost as exc:
+            self._traffic.failed()
+            self._was_silent = self._was_silent or isinstance(exc, NoAnswer)
+            raise
+        self._was_silent = False
+        return answer
+
+    async def _send(self, point: ModbusPoint, encoded: bool | bytes) -> None:
+        if isinstance(encoded, bytes):
+            await self._send_words(point.place.offset, encoded)
+        elif point.place.bit is None:
+            await self._send_coil(point.place.offset, encoded)
+        else:
+            mask = 1 << point.place.bit
+            await self._use(
+                lambda link: link.write_mask(
+                    self._unit, point.place.offset, _ALL_BITS ^ mask, mask if encoded else 0
+                )
+            )
+
+    async def _send_words(self, start: int, encoded: bytes) -> None:
+        words = [int.from_bytes(encoded[i : i + 2], "big") for i in range(0, len(encoded), 2)]
+        if len(words) == 1:
+            try:
+                await self._use(
+                    lambda link: link.write_words(self._unit, start, words, single=True)
+                )
+                return
+            except DeviceRefused as exc:
+                if exc.code != ILLEGAL_FUNCTION:
+                    raise
+        await self._use(lambda link: link.write_words(self._unit, start, words, single=False))
+
+    async def _send_coil(self, start: int, state: bool) -> None:
+        try:
+            await self._use(lambda link: link.write_bits(self._unit, start, [state], single=True))
+        except DeviceRefused as exc:
+            if exc.code != ILLEGAL_FUNCTION:
+                raise
+            await self._use(lambda link: link.write_bits(self._unit, start, [state], single=False))
+
+    async def _read_back(self, point: ModbusPoint, encoded: bool | bytes) -> tuple[Sample, bool]:
+        """Return what the device gives back, and whether it is what was written."""
+        place, count = point.place, 1 if point.place.is_bit_table else point.words
+        payload = await self._use(
+            lambda link: link.read(self._unit, place.table, place.offset, count)
         )
+        received_ns = time.time_ns()
+        value = decoder(point)(payload, 0)
+        at = ((self._sent_ns + received_ns) // 2, received_ns)
+        is_same = value is encoded if isinstance(encoded, bool) else payload == encoded
+        return reading(f"{self._id}/{point.name}", value, *at), is_same
 
 
 def _refusal(code: int, sent_ns: int) -> Refusal:
@@ -74,6 +194,11 @@ def _refusal(code: int, sent_ns: int) -> Refusal:
         source_ns=(sent_ns + received_ns) // 2,
         received_ns=received_ns,
     )
+
+
+def _settings_of(device: ModbusDevice) -> tuple[object, ...]:
+    """Return what cannot change on an open connection."""
+    return (gateway_key(device), device.timeout_s, device.unit_id, device.accept_any_unit)
 
 
 create = ModbusDriver

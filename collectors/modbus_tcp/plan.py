@@ -1,8 +1,7 @@
 """Which requests read the points of a Modbus device. Pure, and free of pymodbus."""
 
-from collectors.contract.addresses import parse_modbus_address
 from collectors.contract.config_modbus import ModbusDevice
-from collectors.modbus_tcp.codec import decoder
+from collectors.modbus_tcp.codec import decoder, layout
 from collectors.runtime.planner import Block, Field, merge
 
 _BITS_PER_REGISTER = 16
@@ -12,12 +11,13 @@ def plan(device: ModbusDevice) -> dict[str, tuple[Block, ...]]:
     """Return the requests of each poll group that has points."""
     areas: dict[tuple[str, str], list[Field]] = {}
     for point in device.points:
-        address = parse_modbus_address(point.address)
+        address = point.place
         field = Field(
             point=f"{device.id}/{point.name}",
             start=address.offset,
             count=1 if address.is_bit_table else point.words,
             decode=decoder(point),
+            layout=layout(point),
         )
         areas.setdefault((point.group, address.table), []).append(field)
     requests: dict[str, list[Block]] = {}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from collectors.contract.columns import Columns
 from collectors.contract.config import AnyDevice
-from collectors.contract.points import Quality, Sample, Value
+from collectors.contract.points import Sample, Value
 from collectors.runtime.backoff import Backoff
 from collectors.runtime.driver import (
     ConnectionLost,
@@ -301,7 +301,7 @@ class DeviceTask:
         )
         self._set_connected(False)
         self._writes.fail_all(lost)
-        self._mark_points_lost(lost.quality)
+        self._mark_points_lost(lost)
 
     def _note_parked(self) -> None:
         is_parked = self._silences >= PARKED_AFTER
@@ -310,10 +310,10 @@ class DeviceTask:
             _log.warning("silent unit is parked", extra=facts)
         self.state.is_parked = is_parked
 
-    def _mark_points_lost(self, quality: Quality) -> None:
+    def _mark_points_lost(self, loss: ConnectionLost) -> None:
         """Store one bad reading for each point that does not have one for this outage yet."""
         for group in self._groups.values():
-            lost = group.lose(quality)
+            lost = group.lose(loss.quality, loss.code)
             if lost is not None:
                 self._outlet.deliver(lost, None)
 

@@ -22,10 +22,12 @@ _ROUND_TRIPS = 100
 class ConnectionLost(Exception):
     """The link to the device is gone or cannot be trusted; connect again."""
 
-    def __init__(self, reason: str, quality: Quality = Quality.BAD_COMM) -> None:
+    def __init__(self, reason: str, quality: Quality = Quality.BAD_COMM, code: int = 0) -> None:
         self.reason = reason
         self.quality = quality
         """``BAD_TIMEOUT`` if the device was silent, ``BAD_COMM`` otherwise."""
+        self.code = code
+        """Status that somebody on the way gave, 0 if none."""
         super().__init__(reason)
 
 
@@ -70,8 +72,8 @@ class NoAnswer(ConnectionLost):
     A device that does so three times in a row is parked: asked at growing intervals only.
     """
 
-    def __init__(self) -> None:
-        super().__init__("no answer in time", Quality.BAD_TIMEOUT)
+    def __init__(self, code: int = 0) -> None:
+        super().__init__("no answer in time", Quality.BAD_TIMEOUT, code)
 
 
 class WriteFailed(Exception):

@@ -78,7 +78,7 @@ class GroupState:
         self._note_quality(columns)
         return columns, self._gate.admit(columns) if self._gate else None
 
-    def lose(self, quality: Quality) -> Columns | None:
+    def lose(self, quality: Quality, code: int) -> Columns | None:
         """Return one bad reading for each point, unless this outage has been marked already."""
         self._bad = set(self.points)
         if self._is_marked_lost:
@@ -91,6 +91,7 @@ class GroupState:
             points=self.points,
             values=[None] * count,
             qualities=bytes((quality,)) * count,
+            codes=Runs([(code, count)]) if code else (),
             source_ns=Runs([(now_ns, count)]),
             received_ns=Runs([(now_ns, count)]),
         )

@@ -160,6 +160,7 @@ def _connection(vitals: Vitals, task: DeviceTask, now_mono: float) -> Connection
         reconnects=max(0, state.connects - 1),
         late_cycles=state.late_cycles,
         skipped_cycles=state.skipped_cycles,
+        lost_changes=state.traffic.lost_changes,
     )
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def once(path: Path, only: str | None, as_json: bool, language: str) -> int:
             print(say(exc.code, exc.params), file=sys.stderr)
             return EXIT_USAGE
     logging.basicConfig(level=logging.ERROR)
-    samples, failures = asyncio.run(_read_all(config.protocol, devices))
+    traffic = {device.id: Traffic() for device in devices}
+    samples, failures = asyncio.run(_read_all(config.protocol, devices, traffic, home_of(path)))
     units = {f"{d.id}/{p.name}": p.unit for d in devices for p in d.points}
     good = sum(not sample.quality.is_bad for sample in samples)
     if as_json:
@@ -111,9 +113,19 @@ def once(path: Path, only: str | None, as_json: bool, language: str) -> int:
     else:
         _print_samples(samples, units, language)
         print(say("once.summary", {"good": good, "points": len(samples)}))
+    for device_id, seen in traffic.items():
+        if seen.peer_fingerprint is not None:
+            shown = {"device": device_id, "fingerprint": seen.peer_fingerprint}
+            print(say("once.fingerprint", shown), file=sys.stderr)
     for failure in failures:
         print(say("once.unreachable", failure), file=sys.stderr)
     return EXIT_OK if good == len(samples) else EXIT_BAD_VALUES
+
+
+def home_of(path: Path) -> Path | None:
+    """Return DAQ_HOME if the file lies in its ``collectors.d``."""
+    folder = path.resolve().parent
+    return folder.parent if folder.name == "collectors.d" else None
 
 
 class _NotInFile(Exception):
@@ -145,14 +157,17 @@ def _pick(config: AnyCollector, path: Path, name: str) -> AnyDevice:
 
 
 async def _read_all(
-    protocol: str, devices: tuple[AnyDevice, ...]
+    protocol: str,
+    devices: tuple[AnyDevice, ...],
+    traffic: Mapping[str, Traffic],
+    home: Path | None,
 ) -> tuple[list[Sample], list[dict[str, Any]]]:
     """Return one sample for each point, in the order of the file, and the broken devices."""
     failures: list[dict[str, Any]] = []
 
     async def read(device: AnyDevice) -> dict[str, Sample]:
         found: dict[str, Sample] = {}
-        driver = create_driver(protocol, device, Traffic(), lambda _lost: None)
+        driver = create_driver(protocol, device, traffic[device.id], lambda _lost: None, home)
         wanted = {point.group for point in device.points}
         quality = Quality.BAD_COMM
         try:

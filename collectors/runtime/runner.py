@@ -37,6 +37,7 @@ class Runner:
 
     def __init__(self, path: Path, home: Path, config: AnyCollector, revision: str) -> None:
         self._path = path
+        self._home = home
         self._spool = SpoolWriter(
             home / "spool" / config.name,
             max_bytes=config.spool.max_bytes,
@@ -144,8 +145,8 @@ class Runner:
 
     def _deliver(self, reading: Columns, kept: Sequence[int] | None) -> None:
         self._vitals.totals.count(reading, kept)
-        samples = reading.samples()
-        self._spool.put(samples if kept is None else [samples[i] for i in kept])
+        if kept is None or kept:
+            self._spool.put_columns(reading, kept)
 
     async def _sync_spool(self) -> None:
         # In a thread: a busy disk can take seconds to confirm, and acquisition never waits.
@@ -154,7 +155,9 @@ class Runner:
             await asyncio.to_thread(self._spool.sync_if_due)
 
     def _start_device(self, device: AnyDevice, state: DeviceState | None = None) -> None:
-        make_driver = functools.partial(create_driver, self._vitals.config.protocol, device)
+        make_driver = functools.partial(
+            create_driver, self._vitals.config.protocol, device, home=self._home
+        )
         task = DeviceTask(
             device, make_driver, self._outlet, self._origin_mono, state or DeviceState()
         )

@@ -277,7 +277,7 @@ def test_a_reload_rebuilds_only_what_changed(tmp_path: Path, protocol: str) -> N
         with collector(tmp_path, protocol, kept, old) as running:
             before = running.reading()
 
-            slower = device(protocol, "old", plc.port, interval_s=0.2)
+            slower = device(protocol, "old", plc.port, timeout_s=0.9)
             new = device(protocol, "new", plc.port)
             revision = revision_of(collector_file(tmp_path, protocol, kept, slower, new))
             running.send(signal.SIGHUP)
@@ -290,7 +290,7 @@ def test_a_reload_rebuilds_only_what_changed(tmp_path: Path, protocol: str) -> N
             assert connects[0][0] == connects[0][1]
             assert connects[1][0] != connects[1][1]
             assert len(after.connections) == 3
-            assert after.expected_samples_per_s == 50.0
+            assert after.expected_samples_per_s == 60.0
 
             collector_file(tmp_path, protocol, kept)
             running.send(signal.SIGHUP)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from collectors.contract.config_modbus import Framing
 from collectors.contract.points import Quality
-from collectors.modbus_tcp.link import DeviceRefused, ModbusLink
+from collectors.modbus_tcp.link import DeviceRefused, Endpoint, ModbusLink, Unit
 from collectors.runtime.driver import ConnectionLost
 
 REGISTERS = [0x1111, 0x2222, 0x3333, 0x4444]
@@ -87,14 +88,31 @@ async def peer_with(behaviour: Behaviour) -> AsyncIterator[Peer]:
         await server.wait_closed()
 
 
+class Asked:
+    """A link that always asks the same unit."""
+
+    def __init__(
+        self, endpoint: Endpoint, lost: list[ConnectionLost], timeout_s: float, **unit: bool
+    ) -> None:
+        self.link = ModbusLink(endpoint, lost.append)
+        self.unit = Unit(unit_id=UNIT, timeout_s=timeout_s, **unit)
+        self.close = self.link.close
+
+    async def open(self) -> None:
+        await self.link.open(self.unit.timeout_s)
+
+    async def request(self, table: str, start: int, count: int) -> bytes:
+        return await self.link.read(self.unit, table, start, count)
+
+
 @asynccontextmanager
 async def connected(
-    behaviour: Behaviour, timeout_s: float = 5.0
-) -> AsyncIterator[tuple[ModbusLink, Peer, list[ConnectionLost]]]:
+    behaviour: Behaviour, timeout_s: float = 5.0, framing: Framing = "tcp"
+) -> AsyncIterator[tuple["Asked", Peer, list[ConnectionLost]]]:
     lost: list[ConnectionLost] = []
     async with peer_with(behaviour) as peer:
-        link = ModbusLink(UNIT, timeout_s, lost.append)
-        await link.open("127.0.0.1", peer.port)
+        link = Asked(Endpoint(host="127.0.0.1", port=peer.port, framing=framing), lost, timeout_s)
+        await link.open()
         try:
             yield link, peer, lost
         finally:
@@ -269,7 +287,7 @@ def test_a_late_answer_is_not_taken_for_the_next() -> None:
                 await link.request("holding", 0, 4)
             assert caught.value.quality is Quality.BAD_TIMEOUT
             peer.writers[0].write(late[0])
-            await link.open("127.0.0.1", peer.port)
+            await link.open()
             for _ in range(3):
                 assert await link.request("holding", 0, 4) == DATA
 
@@ -330,7 +348,7 @@ def test_a_refused_connection_says_so() -> None:
         async with peer_with(answer_rightly) as peer:
             port = peer.port
         with pytest.raises(ConnectionLost, match="Connection refused"):
-            await ModbusLink(UNIT, 1.0, lambda _: None).open("127.0.0.1", port)
+            await Asked(Endpoint(host="127.0.0.1", port=port), [], 1.0).open()
 
     asyncio.run(scenario())
 
@@ -343,9 +361,9 @@ def test_a_host_that_does_not_answer_the_connect_is_a_timeout() -> None:
             for sock in (first, second):
                 sock.setblocking(False)
                 sock.connect_ex(full.getsockname())
-            link = ModbusLink(UNIT, 0.1, lambda _: None)
+            link = Asked(Endpoint(host="127.0.0.1", port=full.getsockname()[1]), [], 0.1)
             with pytest.raises(ConnectionLost) as caught:
-                await link.open("127.0.0.1", full.getsockname()[1])
+                await link.open()
             assert caught.value.quality is Quality.BAD_TIMEOUT
 
     asyncio.run(scenario())
@@ -356,9 +374,9 @@ def test_a_cancelled_request_leaves_nothing_behind() -> None:
         if request.number > 1:
             request.writer.write(request.frame())
 
-    async def link_is_usable_after_reopening(link: ModbusLink, peer: Peer) -> bool:
+    async def link_is_usable_after_reopening(link: Asked, peer: Peer) -> bool:
         link.close()
-        await link.open("127.0.0.1", peer.port)
+        await link.open()
         return await link.request("holding", 0, 4) == DATA
 
     async def scenario() -> None:
