@@ -46,6 +46,7 @@ class ConnectionStatus:
             does not delay others behind the same gateway.
         reconnects: Connects after the first one.
         late_cycles, skipped_cycles: As in :class:`Heartbeat`, of this device.
+        lost_changes: Changes that a subscription lost on the way here.
     """
 
     device_id: str
@@ -70,6 +71,7 @@ class ConnectionStatus:
     reconnects: int = 0
     late_cycles: int = 0
     skipped_cycles: int = 0
+    lost_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,49 +1,62 @@
 """Reads one OPC UA server, by polling or by subscriptions."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from collectors.contract.columns import Columns
-from collectors.contract.config_opcua import OpcUaDevice
+from collectors.contract.config_opcua import OpcUaDevice, OpcUaGroup
 from collectors.contract.points import Sample, Value
-from collectors.opcua.nodes import nodes_of
+from collectors.opcua.nodes import Variable, node_of, variables_of
 from collectors.opcua.polling import PolledGroup
+from collectors.opcua.publishing import Publisher
 from collectors.opcua.security import Security
 from collectors.opcua.session import Session
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteFailed
+from collectors.opcua.subscription import SubscribedGroup
+from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteRefused
+
+_Plan = tuple[OpcUaGroup, list[Variable]]
 
 
 class OpcUaDriver:
     """The driver of ``opcua``; see :class:`collectors.runtime.driver.Driver`."""
 
     def __init__(self, device: OpcUaDevice, traffic: Traffic, on_lost: OnLost, home: Path) -> None:
-        self._device = device
         self._traffic = traffic
         self._on_lost = on_lost
         self._security = Security(device, home, traffic)
         self._session: Session | None = None
-        self._groups: Mapping[str, PolledGroup] = {}
+        self._publisher: Publisher | None = None
+        self._groups: dict[str, PolledGroup | SubscribedGroup] = {}
+        self._retired: list[PolledGroup | SubscribedGroup] = []
+        """Replaced by a reload; their subscriptions are still at the server."""
+        self._set_device(device)
 
     async def connect(self) -> None:
         session = self._session = Session(self._device, self._security, self._on_lost)
         await session.open()
-        self._make_groups(session)
+        self._publisher = Publisher(session, self._traffic)
+        self._groups = {group_id: self._make(group_id) for group_id in self._plans}
 
     async def read(self, group_id: str) -> Columns:
         if self._session is None:
             raise ConnectionLost("not connected")
+        while self._retired:
+            await self._retired.pop().drop()
         return await self._groups[group_id].read()
 
     async def write(self, point_name: str, value: Value) -> Sample:  # noqa: ARG002 - reads only
-        raise WriteFailed("not_supported")
+        raise WriteRefused("not_supported")
 
     def adopt(self, device: OpcUaDevice) -> bool:
-        parts = {"groups": device.groups, "points": device.points}
-        if self._device.model_copy(update=parts) != device:
+        if device.model_copy(update=_WITHOUT_POINTS) != self._device:
             return False
-        self._device = device
-        if self._session is not None:
-            self._make_groups(self._session)
+        before = self._plans
+        self._set_device(device)
+        for group_id in before.keys() | self._plans.keys():
+            if before.get(group_id) != self._plans.get(group_id) and self._groups:
+                if group_id in self._groups:
+                    self._retired.append(self._groups.pop(group_id))
+                if group_id in self._plans:
+                    self._groups[group_id] = self._make(group_id)
         return True
 
     def forget(self) -> None:
@@ -52,15 +65,33 @@ class OpcUaDriver:
 
     async def close(self) -> None:
         session, self._session = self._session, None
-        self._groups = {}
+        self._groups.clear()
+        self._retired.clear()
+        if self._publisher is not None:
+            self._publisher.close()
         if session is not None:
             await session.close()
 
-    def _make_groups(self, session: Session) -> None:
-        self._groups = {
-            group_id: PolledGroup(nodes, session, self._traffic)
-            for group_id, nodes in nodes_of(self._device, session.namespaces).items()
+    def _set_device(self, device: OpcUaDevice) -> None:
+        groups = {group.id: group for group in device.groups}
+        mode_of = device.mode_of
+        self._plans: dict[str, _Plan] = {
+            group_id: (groups[group_id].model_copy(update={"mode": mode_of(groups[group_id])}), of)
+            for group_id, of in variables_of(device).items()
         }
+        # Thousands of points cost megabytes, and all that is needed of them is in the plans.
+        self._device = device.model_copy(update=_WITHOUT_POINTS)
 
+    def _make(self, group_id: str) -> PolledGroup | SubscribedGroup:
+        assert self._session is not None
+        assert self._publisher is not None
+        group, variables = self._plans[group_id]
+        nodes = [node_of(variable, self._session.namespaces) for variable in variables]
+        if group.mode == "poll":
+            return PolledGroup(nodes, self._session, self._traffic)
+        return SubscribedGroup(group, nodes, self._session, self._publisher, self._traffic)
+
+
+_WITHOUT_POINTS = {"groups": (), "points": ()}
 
 create = OpcUaDriver

@@ -1,7 +1,7 @@
 """The nodes of a device as the file names them and as the server knows them now. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from asyncua import ua
 
@@ -13,27 +13,52 @@ from collectors.runtime.values import scaler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """One point.
+class Variable:
+    """What the file says about one point, without what only the runtime needs.
 
     Attributes:
         point: ``DEVICE/POINT``.
-        node_id: ``None`` if the server has no namespace of that URI.
+        factor, offset: ``stored value = raw · factor + offset``.
         raw_deadband: In the server's units; 0 for none.
     """
 
     point: str
-    node_id: ua.NodeId | None
-    scale: Scale
+    address: OpcUaAddress
+    factor: float
+    offset: float
     raw_deadband: float
 
 
-def nodes_of(device: OpcUaDevice, namespaces: Sequence[str]) -> dict[str, list[Node]]:
-    """Return the nodes of each group that has points."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A variable in one session.
+
+    Attributes:
+        node_id: ``None`` if the server has no namespace of that URI.
+    """
+
+    point: str
+    node_id: ua.NodeId | None
+    scale: Scale = field(compare=False)
+    raw_deadband: float = 0.0
+
+
+def variables_of(device: OpcUaDevice) -> dict[str, list[Variable]]:
+    """Return the variables of each group that has points."""
     return {
-        group_id: [_node(device.id, point, namespaces) for point in points]
+        group_id: [_variable(device.id, point) for point in points]
         for group_id, points in points_of(device).items()
     }
+
+
+def node_of(variable: Variable, namespaces: Sequence[str]) -> Node:
+    """Return a variable by the server's present namespaces."""
+    return Node(
+        point=variable.point,
+        node_id=resolve(variable.address, namespaces),
+        scale=scaler(variable.factor, variable.offset),
+        raw_deadband=variable.raw_deadband,
+    )
 
 
 def resolve(address: OpcUaAddress, namespaces: Sequence[str]) -> ua.NodeId | None:
@@ -46,11 +71,12 @@ def resolve(address: OpcUaAddress, namespaces: Sequence[str]) -> ua.NodeId | Non
     return ua.NodeId.from_string(f"ns={index};{address.node_id}")
 
 
-def _node(device_id: str, point: OpcUaPoint, namespaces: Sequence[str]) -> Node:
+def _variable(device_id: str, point: OpcUaPoint) -> Variable:
     deadband = point.deadband or 0.0
-    return Node(
+    return Variable(
         point=f"{device_id}/{point.name}",
-        node_id=resolve(parse_opcua_node_id(point.node_id), namespaces),
-        scale=scaler(point.scale, point.offset),
+        address=parse_opcua_node_id(point.node_id),
+        factor=point.scale,
+        offset=point.offset,
         raw_deadband=abs(deadband / point.scale) if point.scale else 0.0,
     )

@@ -12,7 +12,7 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.ua_binary import struct_to_binary
 from asyncua.ua.uaerrors import BadTooManyOperations
 
-from collectors.contract.columns import Columns
+from collectors.contract.columns import Columns, Runs
 from collectors.opcua.codec import read_response
 from collectors.opcua.nodes import Node
 from collectors.opcua.session import Session, translated
@@ -92,7 +92,8 @@ class PolledGroup:
         received_ns = time.time_ns()
         self._traffic.answered(time.monotonic() - started, received_ns)
         read_ns = (sent_ns + received_ns) // 2
-        return columns(chunk.points, readings, chunk.scales, read_ns, received_ns)
+        received = Runs([(received_ns, len(readings))])
+        return columns(chunk.points, readings, chunk.scales, read_ns, received)
 
     def _split(self, size: int) -> None:
         self._chunks = [
@@ -102,7 +103,7 @@ class PolledGroup:
     def _unknown_columns(self) -> Columns:
         now_ns, count = time.time_ns(), len(self._unknown)
         readings = list(repeat(_NO_SUCH_NAMESPACE, count))
-        return columns(self._unknown, readings, [None] * count, now_ns, now_ns)
+        return columns(self._unknown, readings, [None] * count, now_ns, Runs([(now_ns, count)]))
 
 
 def _chunk(nodes: Sequence[Node]) -> _Chunk:

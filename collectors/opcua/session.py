@@ -87,6 +87,7 @@ class Session:
         self._security = security
         self._on_lost = on_lost
         self._is_closing = False
+        self._lost: asyncio.Future[ConnectionLost] = asyncio.get_running_loop().create_future()
         self.limits = Limits()
         self.namespaces: list[str] = []
         self.client = _client(device)
@@ -108,6 +109,11 @@ class Session:
             if lost.quality is Quality.BAD_TIMEOUT:
                 raise ConnectionLost("connect timed out", Quality.BAD_TIMEOUT) from None
             raise
+
+    @property
+    def timeout_s(self) -> float:
+        """Longest wait for one answer."""
+        return self._device.timeout_s
 
     async def close(self) -> None:
         """Close within 0.3 s, also where the server says nothing."""
@@ -214,10 +220,28 @@ class Session:
         }
         self.limits = Limits(**limits)
 
+    def give_up(self, lost: ConnectionLost) -> None:
+        """Tell that the session cannot be used any more; the first call counts."""
+        if not self._is_closing and not self._lost.done():
+            self._lost.set_result(lost)
+            self._on_lost(lost)
+
+    async def wait_for(self, awaited: "asyncio.Future[None]", timeout_s: float) -> bool:
+        """Return whether ``awaited`` was done in time.
+
+        Raises:
+            ConnectionLost: the session broke before that.
+        """
+        await asyncio.wait(
+            (awaited, self._lost), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if self._lost.done():
+            raise self._lost.result()
+        return awaited.done()
+
     async def _connection_lost(self, exc: Exception) -> None:
-        if not self._is_closing:
-            reason = reason_of(exc) if isinstance(exc, OSError) else str(exc) or type(exc).__name__
-            self._on_lost(ConnectionLost(reason))
+        reason = reason_of(exc) if isinstance(exc, OSError) else str(exc) or type(exc).__name__
+        self.give_up(ConnectionLost(reason))
 
 
 def url_of(endpoint: str) -> str:

@@ -50,9 +50,9 @@ def columns(
     readings: Sequence[Reading],
     scales: Sequence[Scale],
     read_ns: int,
-    received_ns: int,
+    received_ns: Runs,
 ) -> Columns:
-    """Return readings that came in one answer as columns.
+    """Return readings as columns.
 
     Args:
         read_ns: Stands in for the time where the server gives none.
@@ -77,7 +77,7 @@ def columns(
         qualities=bytes(qualities),
         codes=codes if any(codes) else (),
         source_ns=source_ns,
-        received_ns=Runs([(received_ns, len(points))]),
+        received_ns=received_ns,
     )
 
 
@@ -99,7 +99,8 @@ def joined(parts: Sequence[Columns], points: tuple[str, ...] | None = None) -> C
 
 def sample_of(point: str, of: Reading, scale: Scale, read_ns: int, received_ns: int) -> Sample:
     """Return one reading as a sample; see :func:`columns`."""
-    return columns((point,), [of], [scale], read_ns, received_ns).samples()[0]
+    received = Runs([(received_ns, 1)])
+    return columns((point,), [of], [scale], read_ns, received).samples()[0]
 
 
 def _judged(value: Value | None, status: int, scale: Scale) -> tuple[Value | None, Quality]:

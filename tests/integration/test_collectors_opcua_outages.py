@@ -1,0 +1,162 @@
+"""A server that goes away, comes back, freezes or forgets us: seen fast, never a stale value."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opcua_server import NAMESPACE, OpcUaServer, Reader, reader_of
+
+from collectors.contract.points import Quality, Sample
+from collectors.runtime.driver import ConnectionLost
+from collectors.runtime.testing import RunningCollector, eventually
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def server() -> Iterator[OpcUaServer]:
+    with OpcUaServer(NAMES) as server:
+        yield server
+
+
+def collector_file(home: Path, port: int, mode: str) -> Path:
+    file = home / "collectors.d" / "line1.toml"
+    file.parent.mkdir(parents=True)
+    points = "".join(
+        f'[[devices.points]]\nname = "{name}"\nnode_id = "nsu={NAMESPACE};s={name}"\n'
+        for name in NAMES
+    )
+    file.write_text(
+        f'name = "line1"\nprotocol = "opcua"\n[[devices]]\nid = "plc"\nmode = "{mode}"\n'
+        f'endpoint = "opc.tcp://127.0.0.1:{port}"\ntimeout_s = 1.0\n'
+        f"[[devices.groups]]\ninterval_s = 0.1\n{points}"
+    )
+    return file
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscribe"])
+def test_values_come_again_within_five_seconds_after_a_restart(
+    server: OpcUaServer, tmp_path: Path, mode: str
+) -> None:
+    server.write("a", 1.0)
+    file = collector_file(tmp_path, server.port, mode)
+    with RunningCollector(file, tmp_path) as collector:
+        collector.reading()
+        server.stop()
+        collector.beat_with(lambda beat: not beat.connections[0].is_connected)
+        # Our namespace has another index now, as after a change of the server's configuration.
+        server.other_namespaces = ("urn:test:new",)
+        server.start()
+        server.write("a", 2.0)
+        started = time.monotonic()
+        eventually(lambda: any(s.value == 2.0 for s in collector.samples()), 8.0)
+        assert time.monotonic() - started < 5.0
+        collector.stop()
+    samples = [s for s in collector.samples() if s.point == "plc/a"]
+    states = [(s.value, s.quality.is_bad) for s in samples]
+    changes = [s for i, s in enumerate(states) if i == 0 or s != states[i - 1]]
+    assert changes == [(1.0, False), (None, True), (2.0, False)]
+    assert sum(is_bad for _, is_bad in states) == 1
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscribe"])
+def test_a_close_is_seen_in_less_than_a_tenth_of_a_second(server: OpcUaServer, mode: str) -> None:
+    async def scenario() -> float:
+        async with reader_of(server.port, NAMES, mode=mode) as reader:
+            await reader.read()
+            closed = time.monotonic()
+            server.loop.call_soon_threadsafe(close_connections, server)
+            while not reader.lost:
+                assert time.monotonic() - closed < 2
+                await asyncio.sleep(0.001)
+            return time.monotonic() - closed
+
+    assert asyncio.run(scenario()) < 0.1
+
+
+def close_connections(server: OpcUaServer) -> None:
+    bserver = server.server.bserver
+    assert bserver is not None
+    for client in list(bserver.clients):
+        assert client.transport is not None
+        client.transport.abort()
+
+
+def test_a_session_that_the_server_forgot_is_a_lost_connection(server: OpcUaServer) -> None:
+    async def scenario() -> None:
+        async with reader_of(server.port, NAMES, mode="subscribe") as reader:
+            await reader.read()
+            await asyncio.to_thread(server.run, forget_sessions(server))
+            with pytest.raises(ConnectionLost):
+                await reader.until(lambda _seen: False)
+            await reader.driver.close()
+            await reader.driver.connect()
+            assert {s.quality for s in await reader.read()} == {Quality.GOOD}
+
+    asyncio.run(scenario())
+
+
+async def forget_sessions(server: OpcUaServer) -> None:
+    bserver = server.server.bserver
+    assert bserver is not None
+    for client in list(bserver.clients):
+        session = client.processor.session
+        if session is not None:
+            await session.close_session(True)
+
+
+SERVER_PROGRAM = """
+import asyncio, sys
+sys.path.insert(0, {folder!r})
+from opcua_server import OpcUaServer
+with OpcUaServer() as server:
+    print(server.port, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscribe"])
+def test_a_frozen_server_is_given_up_and_no_old_value_is_repeated(mode: str) -> None:
+    program = SERVER_PROGRAM.format(folder=str(Path(__file__).parent))
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        seen, outage_s = asyncio.run(frozen(process, port, mode))
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.communicate()
+    assert seen == [] or {s.quality for s in seen} <= {Quality.STALE}
+    assert outage_s < 3.0
+
+
+async def frozen(
+    process: "subprocess.Popen[bytes]", port: int, mode: str
+) -> tuple[list[Sample], float]:
+    keys: dict[str, Any] = {"mode": mode, "timeout_s": 0.5}
+    async with reader_of(port, NAMES, **keys) as reader:
+        await reader.read()
+        process.send_signal(signal.SIGSTOP)
+        await drained(reader)
+        seen: list[Sample] = []
+        frozen_mono = time.monotonic()
+        with pytest.raises(ConnectionLost) as caught:
+            await reader.until(lambda so_far: seen.extend(so_far[len(seen) :]))
+        assert caught.value.quality is Quality.BAD_TIMEOUT
+        return seen, time.monotonic() - frozen_mono
+
+
+async def drained(reader: Reader) -> None:
+    """Fetch what the server had sent before it froze."""
+    if reader.device.mode == "subscribe":
+        await asyncio.sleep(0.1)
+        await reader.read()
