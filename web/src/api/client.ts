@@ -5,6 +5,7 @@ import type {
   CommandResult,
   History,
   LogPage,
+  NodeList,
   Point,
   Problem,
   ProcessList,
@@ -136,5 +137,6 @@ export const api = {
     })
     return request<History>(`/api/v1/history?${query}`, { signal })
   },
+  nodes: (signal?: AbortSignal) => request<NodeList>('/api/v1/nodes', { signal }),
   system: (signal?: AbortSignal) => request<SystemState>('/api/v1/system', { signal }),
 }

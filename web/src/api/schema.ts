@@ -6,7 +6,7 @@ export type CheckStatus = 'healthy' | 'warning' | 'critical' | 'unknown'
 export type HealthStatus = CheckStatus | 'stopped'
 export type CheckType =
   'process_alive' | 'connection' | 'data_flow' | 'resource_usage' | 'log_errors'
-export type CommandAction = 'start' | 'stop' | 'restart'
+export type CommandAction = 'start' | 'stop' | 'restart' | 'reset-connection'
 export type LogLevel = 'DEBUG' | 'INFO' | 'WARNING' | 'ERROR' | 'CRITICAL'
 export type Quality =
   | 'good'
@@ -80,7 +80,9 @@ export interface ConnectionSummary {
 }
 
 export interface ProcessStatus {
+  /** `press` on this machine, `press@line2` on node `line2`. */
   name: string
+  node: string
   display_name: string
   type: 'modbus' | 'opcua' | 'mitsubishi' | 'unknown'
   status: ProcessState
@@ -117,6 +119,23 @@ export interface SupervisorState {
   error: string | null
 }
 
+export interface NodeState extends SupervisorState {
+  name: string
+  address: string
+  since: string
+  tier: 'plugin' | 'pidfd_poll' | 'poll' | null
+  lag_ms: number | null
+  collectors: number
+  collectors_running: number
+}
+
+export interface NodeList {
+  /** This machine first. */
+  nodes: NodeState[]
+  file: string
+  problems: string[]
+}
+
 export interface ProcessList {
   processes: ProcessStatus[]
   supervisor: SupervisorState
@@ -125,7 +144,7 @@ export interface ProcessList {
 
 export interface CommandResult {
   process: string
-  action: CommandAction
+  action: string
   outcome: 'done' | 'failed' | 'unknown'
   detail: string
   duration_ms: number

@@ -2,7 +2,8 @@
 
 import type { CommandAction, ProcessStatus } from '@/api/schema'
 
-export const ACTIONS: readonly CommandAction[] = ['start', 'stop', 'restart']
+/** Those that every collector has a button for. */
+export const ACTIONS = ['start', 'stop', 'restart'] as const
 
 /** True when supervisord could carry ``action`` out and it would change something. */
 export function canRun(process: ProcessStatus, action: CommandAction): boolean {
@@ -12,6 +13,8 @@ export function canRun(process: ProcessStatus, action: CommandAction): boolean {
     case 'stop':
       // Also of a crashed one: it says that its absence is wanted.
       return process.desired === 'run' && process.status !== 'STOPPING'
+    case 'reset-connection':
+      return process.status === 'RUNNING'
     case 'restart':
       return ['RUNNING', 'STARTING', 'CRASHED', 'UNKNOWN'].includes(process.status)
   }
@@ -21,7 +24,7 @@ type Remedy = { action: CommandAction } | { anchor: 'log' | 'points' | 'devices'
 
 const REMEDIES: Readonly<Record<string, Remedy>> = {
   restart: { action: 'restart' },
-  reset_connection: { action: 'restart' },
+  reset_connection: { action: 'reset-connection' },
   start: { action: 'start' },
   fix_config: { anchor: 'log' },
   read_log: { anchor: 'log' },

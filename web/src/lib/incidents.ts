@@ -33,13 +33,14 @@ const CHECK_ORDER: readonly CheckType[] = [
 /** These only say that another check of the same collector failed. */
 const CONSEQUENCES = new Set([
   'report.missing',
+  'report.not_readable',
   'report.starting',
   'data.not_connected',
   'resources.no_process',
 ])
 
 /** One cause that hits everything is one incident, however few collectors there are. */
-const COMMON_CAUSES = new Set(['process.supervisor_unreachable'])
+const COMMON_CAUSES = new Set(['process.supervisor_unreachable', 'process.node_unreachable'])
 const GROUP_FROM = 4
 
 /** The abnormal checks of a collector in the order process, device, data, without mere echoes. */

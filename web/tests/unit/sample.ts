@@ -61,6 +61,7 @@ export function device(values: Partial<Device> = {}): Device {
 export function collector(name: string, values: Partial<ProcessStatus> = {}): ProcessStatus {
   return {
     name,
+    node: 'local',
     display_name: `Collector ${name}`,
     type: 'modbus',
     status: 'RUNNING',
