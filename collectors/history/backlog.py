@@ -6,26 +6,27 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from collectors.history.batch import COUNT_BYTES, BatchError, count_samples
+from collectors.history.batch import BatchError, count_samples
+from collectors.history.losses import Loss, split_losses
 from collectors.history.segment import list_segments, read_cursors, segment_path, whole_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedSegment:
-    """A segment that gets no more records; ``written_ns`` is the wall clock of its last write."""
+    """A segment that gets no more records.
+
+    Attributes:
+        written_mono: When it was last written, by the monotonic clock of this process, which no
+            step of the wall clock makes older.
+        content: What is in it, if this process has written all of it.
+        told: Losses that its records tell of; known with ``content`` only.
+    """
 
     first_sequence: int
     size_bytes: int
-    written_ns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """Samples that no store had read when their segment was dropped; times are of their records."""
-
-    samples: int
-    first_ns: int
-    last_ns: int
+    written_mono: float
+    content: Loss | None = None
+    told: tuple[Loss, ...] = ()
 
 
 class Backlog:
@@ -45,18 +46,19 @@ class Backlog:
         self._segments.append(segment)
         self.size_bytes += segment.size_bytes
 
-    def add_file(self, first_sequence: int) -> None:
+    def add_file(self, first_sequence: int, now_ns: int, now_mono: float) -> None:
         """Take over a segment left by an earlier process, without reading it.
 
         Raises:
             OSError: the file cannot be examined.
         """
         found = segment_path(self._directory, first_sequence).stat()
+        age_s = max(0.0, (now_ns - found.st_mtime_ns) / 1e9)
         self.add(
             FinishedSegment(
                 first_sequence=first_sequence,
                 size_bytes=found.st_size,
-                written_ns=found.st_mtime_ns,
+                written_mono=now_mono - age_s,
             )
         )
 
@@ -72,8 +74,8 @@ class Backlog:
             self._segments = deque(kept)
             self.size_bytes = sum(s.size_bytes for s in kept)
 
-    def drop_oldest(self) -> Lost | None:
-        """Delete the oldest segment; return what was lost by that, if anything.
+    def drop_oldest(self, reason: str) -> tuple[Loss | None, tuple[Loss, ...]]:
+        """Delete the oldest segment; return what is lost by that, and which losses are untold now.
 
         Raises:
             OSError: the file cannot be deleted.
@@ -81,17 +83,22 @@ class Backlog:
         segment = self._segments.popleft()
         self.size_bytes -= segment.size_bytes
         path = segment_path(self._directory, segment.first_sequence)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError:
-            data = (
-                b""  # an unreadable disk block must not keep the rest of the disk from being freed
-            )
-        lost = _unread(data, self._read_sequence())
+        read_sequence = self._read_sequence()
+        content, told = segment.content, segment.told
+        if not path.exists():
+            return None, ()
+        if content is None or read_sequence >= segment.first_sequence:
+            content, told = _unread(path, read_sequence)
         path.unlink(missing_ok=True)
-        return lost
+        if content is None:
+            return None, told
+        lost = Loss(
+            reason=reason,
+            samples=content.samples,
+            first_ns=content.first_ns,
+            last_ns=content.last_ns,
+        )
+        return lost, told
 
     def unread_bytes(self, active_segment: int, active_bytes: int) -> int:
         """Return how much the slowest store still has to read, with the segment being written."""
@@ -109,16 +116,22 @@ class Backlog:
         return min((c.sequence if c else 0 for c in read_cursors(self._directory)), default=0)
 
 
-def _unread(data: bytes, read_sequence: int) -> Lost | None:
-    samples, times_ns = 0, []
+def _unread(path: Path, read_sequence: int) -> tuple[Loss | None, tuple[Loss, ...]]:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""  # an unreadable disk block must not keep the rest of the disk from being freed
+    content: Loss | None = None
+    told: list[Loss] = []
     for frame in whole_records(data):
         if frame.sequence <= read_sequence:
             continue
         try:
-            samples += count_samples(frame.body[:COUNT_BYTES])
-        except BatchError:
+            losses, body = split_losses(frame.body)
+            samples = count_samples(body)
+        except (BatchError, ValueError):
             continue
-        times_ns.append(frame.wall_ns)
-    if not times_ns:
-        return None
-    return Lost(samples=samples, first_ns=min(times_ns), last_ns=max(times_ns))
+        told += losses
+        found = Loss(reason="", samples=samples, first_ns=frame.wall_ns, last_ns=frame.wall_ns)
+        content = content.joined_with(found) if content else found
+    return content, tuple(told)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from collectors.history.backlog import FinishedSegment
 from collectors.history.columns import INLINE, PointTable
+from collectors.history.losses import Loss
 from collectors.history.segment import segment_path
 
 _log = logging.getLogger(__name__)
@@ -36,8 +39,10 @@ class _Segment:
     size_bytes: int
     started_mono: float
     last_start: int = 0
-    written_ns: int = 0
-    samples: int = 0
+    written_mono: float
+    is_inherited: bool
+    content: Loss | None = None
+    told: list[Loss] = field(default_factory=list)
     is_torn: bool = False
     tables: dict[PointTable, _Named] = field(default_factory=dict)
 
@@ -64,7 +69,8 @@ class SegmentWriter:
     @property
     def samples(self) -> int:
         """Samples written to this segment by this process."""
-        return self._segment.samples if self._segment else 0
+        content = self._segment.content if self._segment else None
+        return content.samples if content else 0
 
     @property
     def is_open(self) -> bool:
@@ -83,6 +89,8 @@ class SegmentWriter:
             first_sequence=first_sequence,
             size_bytes=size_bytes,
             started_mono=now_mono,
+            written_mono=now_mono,
+            is_inherited=size_bytes > 0,
         )
 
     def is_due(self, record_bytes: int, limit_bytes: int, limit_s: float, now_mono: float) -> bool:
@@ -112,8 +120,12 @@ class SegmentWriter:
         else:
             segment.tables[table].records += 1
 
-    def write(self, record: bytes, samples: int, now_ns: int) -> None:
+    def write(self, record: bytes, content: Loss, told: Sequence[Loss], now_mono: float) -> None:
         """Write ``record`` or nothing.
+
+        Args:
+            content: What would be lost with it.
+            told: Losses that it tells of.
 
         Raises:
             OSError: the disk is full or broken; what was written of it has been cut off again.
@@ -124,7 +136,8 @@ class SegmentWriter:
         try:
             written = os.write(segment.fd, record)
             if written != len(record):
-                raise OSError(f"only {written} of {len(record)} bytes fit, the disk is full")
+                told_bytes = f"only {written} of {len(record)} bytes fit, the disk is full"
+                raise OSError(errno.ENOSPC, told_bytes)
         except OSError:
             segment.is_torn = True
             os.ftruncate(segment.fd, segment.size_bytes)
@@ -132,11 +145,12 @@ class SegmentWriter:
             raise
         segment.last_start = segment.size_bytes
         segment.size_bytes += written
-        segment.samples += samples
-        segment.written_ns = now_ns
+        segment.content = segment.content.joined_with(content) if segment.content else content
+        segment.told += told
+        segment.written_mono = now_mono
         self._has_unsynced = True
 
-    def finish(self, now_ns: int) -> FinishedSegment | None:
+    def finish(self) -> FinishedSegment | None:
         """End the segment; return it unless it is empty and so of no interest to anybody."""
         with self._lock:
             segment, self._segment = self._segment, None
@@ -150,7 +164,9 @@ class SegmentWriter:
         return FinishedSegment(
             first_sequence=segment.first_sequence,
             size_bytes=segment.size_bytes,
-            written_ns=segment.written_ns or now_ns,
+            written_mono=segment.written_mono,
+            content=None if segment.is_inherited else segment.content,
+            told=tuple(segment.told),
         )
 
     def sync(self) -> None:

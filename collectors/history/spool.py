@@ -2,25 +2,26 @@
 
 When :meth:`SpoolWriter.put` has returned, the samples survive the death of the process, as they are
 in the kernel's hands. A power cut can cost what was put since the last ``sync_if_due``, so at most
-about a second. The queue is bounded in bytes and in age: the oldest segments go first, and every
-lost sample is counted.
+about a second. The queue is bounded in bytes and in age: the oldest segments go first, or else, if
+it is to keep what it has, the newest samples are refused. Every lost sample is counted, and the
+spool tells its readers of it. On a disk that others fill, the queue is as small as it must be.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 from collectors.contract.columns import Columns, columns_of
 from collectors.contract.heartbeat import SpoolStatus
 from collectors.contract.points import Sample
-from collectors.history.backlog import Backlog, Lost
+from collectors.history.backlog import Backlog
+from collectors.history.clocks import SYSTEM, Clocks
 from collectors.history.encoder import Block, Encoder
+from collectors.history.losses import AGE, DISK, FULL, SIZE, VALUE, Loss, Losses, with_losses
 from collectors.history.segment import (
     HEAD_BYTES,
     MAX_BODY_BYTES,
@@ -31,6 +32,7 @@ from collectors.history.segment import (
     whole_records,
 )
 from collectors.history.segment_writer import SegmentWriter
+from collectors.history.spool_bounds import PARTS, Bounds
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +41,13 @@ SYNC_INTERVAL_S = 1.0
 NOT_STORED = 0
 """What :meth:`SpoolWriter.put` returns for samples that could not be kept; they are counted."""
 
-_PARTS = 8
-"""Bounds are kept by dropping whole segments, so a full spool has at least this many."""
+_LOSSES_BYTES = 512
 _REOPEN_S = 1.0
 _CHECK_AGE_S = 1.0
+
+
+class _SpoolFull(OSError):
+    """The spool is full and must keep what it has; a store that reads it makes room."""
 
 
 class SpoolWriter:
@@ -53,7 +58,8 @@ class SpoolWriter:
 
     Args:
         max_bytes: All segments together never exceed this.
-        max_age_s: A segment is dropped once its last record is older, by the wall clock.
+        max_age_s: A segment is dropped once its last record is older.
+        keeps_oldest: At ``max_bytes``, or on a full disk, refuse what is new; see ``is_full``.
     """
 
     def __init__(
@@ -62,34 +68,34 @@ class SpoolWriter:
         *,
         max_bytes: int,
         max_age_s: float,
+        keeps_oldest: bool = False,
         segment_bytes: int = SEGMENT_BYTES,
-        wall_ns: Callable[[], int] = time.time_ns,
-        monotonic: Callable[[], float] = time.monotonic,
+        clocks: Clocks = SYSTEM,
     ) -> None:
         self._directory = directory
-        self._max_bytes = max_bytes
         self._max_age_s = max_age_s
-        self._segment_bytes = max(1, min(segment_bytes, max_bytes // _PARTS))
-        self._wall_ns = wall_ns
-        self._monotonic = monotonic
+        self._keeps_oldest = keeps_oldest
+        self._wall_ns, self._monotonic = clocks.wall_ns, clocks.monotonic
+        self._bounds = Bounds(directory=directory, max_bytes=max_bytes, segment_bytes=segment_bytes)
         self._backlog = Backlog(directory)
         self._segment = SegmentWriter(directory)
         self._next_sequence = 1
         self._samples_in = 0
-        self._samples_dropped = 0
         self._encoder = Encoder()
-        self._failure: _Failure | None = None
+        self._losses = Losses({"directory": str(directory)}, clocks)
         self._is_open = False
-        now_mono = monotonic()
+        now_mono = clocks.monotonic()
         self._next_open_mono = now_mono
         self._next_age_check_mono = now_mono
         self._synced_mono = now_mono
+        self.is_full = False
+        """The newest put was refused, as ``keeps_oldest`` asks: better pause acquisition."""
         self.damaged_tail_bytes = 0
         """Bytes cut off the newest segment when it was opened: a torn or damaged last write."""
         try:
             self._open()
         except OSError as exc:
-            self._failed(exc, 0)
+            self._losses.failed(exc, DISK, 0)
 
     def put(self, samples: Sequence[Sample]) -> int:
         """Append one record, as :meth:`put_columns` does."""
@@ -98,25 +104,28 @@ class SpoolWriter:
     def put_columns(self, columns: Columns, kept: Sequence[int] | None = None) -> int:
         """Append one record; return its sequence, or ``NOT_STORED``.
 
+        A reading whose value, code or time does not fit 64 bits, or whose text is not Unicode, is
+        left out and counted. Costs some 50 ns a reading if ``points`` is the same object each time.
+
         Args:
             kept: Only the readings at these positions, the others are not worth storing.
-
-        A reading whose value, code or time does not fit 64 bits, or whose text is not Unicode, is
-        left out and counted. Costs least if a whole poll group has the same ``points`` object each
-        time; some 50 ns a reading.
         """
         samples = len(columns) if kept is None else len(kept)
         self._samples_in += samples
         found = self._encoder.encode(columns, kept)
-        self._samples_dropped += samples - (found.samples if found else 0)
+        refused = samples - (found.samples if found else 0)
+        if refused:
+            self._losses.add(VALUE, refused)
         if found is None:
             return NOT_STORED
         try:
             sequence = self._append(found)
         except OSError as exc:
-            self._failed(exc, found.samples)
+            self.is_full = isinstance(exc, _SpoolFull)
+            self._losses.failed(exc, FULL if self.is_full else DISK, found.samples)
             return NOT_STORED
-        self._recovered()
+        self.is_full = False
+        self._losses.recovered()
         return sequence
 
     def sync_if_due(self) -> None:
@@ -138,40 +147,52 @@ class SpoolWriter:
             self._backlog.forget_removed()
             backlog_bytes = self._backlog.unread_bytes(segment.first_sequence, segment.size_bytes)
         except OSError as exc:
-            self._failed(exc, 0)
+            self._losses.failed(exc, DISK, 0)
             backlog_bytes = self._total_bytes()
         return SpoolStatus(
             samples_in=self._samples_in,
-            samples_dropped=self._samples_dropped,
+            samples_dropped=self._losses.samples,
             backlog_bytes=backlog_bytes,
             last_sequence=self._next_sequence - 1,
         )
 
     def close(self) -> None:
         """Have the disk keep everything and let go of the files."""
-        self._segment.finish(self._wall_ns())
+        self._segment.finish()
         self._segment.sync()
         self._is_open = False
 
     def _append(self, block: Block) -> int:
         most_bytes = HEAD_BYTES + block.most_bytes
-        if most_bytes > min(MAX_BODY_BYTES, self._max_bytes):
+        if most_bytes > min(MAX_BODY_BYTES, self._bounds.max_bytes):
             raise OSError(f"a record of {most_bytes} bytes is larger than the spool may be")
         now_mono, now_ns = self._monotonic(), self._wall_ns()
         if not self._is_open:
             self._reopen(now_mono)
         # Only whole segments are dropped or removed, so a slow collector must end them by age.
-        segment_age_s = self._max_age_s / _PARTS
-        if self._segment.is_due(most_bytes, self._segment_bytes, segment_age_s, now_mono):
+        segment_age_s = self._max_age_s / PARTS
+        if self._segment.is_due(most_bytes, self._bounds.due_bytes, segment_age_s, now_mono):
             self._finish_segment()
-        self._keep_bounds(most_bytes, now_mono, now_ns)
+        self._drop_aged(now_mono)
+        while True:
+            self._make_room(most_bytes + _LOSSES_BYTES)
+            try:
+                return self._write(block, now_mono, now_ns)
+            except OSError as exc:
+                if exc.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._free_disk():
+                    raise
+
+    def _write(self, block: Block, now_mono: float, now_ns: int) -> int:
         sequence = self._next_sequence
         if not self._segment.is_open:
             self._segment.start(sequence, now_mono)
         place = self._segment.table_place(block.table)
-        record = pack_record(sequence, now_ns, block.body(place))
-        self._segment.write(record, block.samples, now_ns)
+        body, losses = block.body(place), self._losses.untold()
+        body = with_losses(body, losses) if losses else body
+        content = Loss(reason=SIZE, samples=block.samples, first_ns=now_ns, last_ns=now_ns)
+        self._segment.write(pack_record(sequence, now_ns, body), content, losses, now_mono)
         self._segment.note_table(block.table, place)
+        self._losses.told()
         self._next_sequence = sequence + 1
         return sequence
 
@@ -181,12 +202,13 @@ class SpoolWriter:
         Raises:
             OSError: the directory cannot be made or read.
         """
-        self._segment.finish(self._wall_ns())
+        self._segment.finish()
         self._backlog = Backlog(self._directory)
         self._directory.mkdir(parents=True, exist_ok=True)
         firsts = list_segments(self._directory)
+        now_ns, now_mono = self._wall_ns(), self._monotonic()
         for first in firsts[:-1]:
-            self._backlog.add_file(first)
+            self._backlog.add_file(first, now_ns, now_mono)
         if firsts:
             self._take_up_newest(firsts[-1])
         # After a power cut a cursor can be ahead of the data. A sequence it has passed must not be
@@ -195,6 +217,7 @@ class SpoolWriter:
         if ahead >= self._next_sequence:
             self._next_sequence = ahead + 1
             self._finish_segment()
+        self._bounds.look_at_disk(self._total_bytes())
         self._is_open = True
 
     def _take_up_newest(self, first: int) -> None:
@@ -205,7 +228,7 @@ class SpoolWriter:
         except OSError as exc:
             # No segment holds more records than bytes, so this number is free for the next one.
             self._next_sequence = max(self._next_sequence, first + path.stat().st_size + 1)
-            self._backlog.add_file(first)
+            self._backlog.add_file(first, self._wall_ns(), self._monotonic())
             _log.error("newest segment cannot be read; left as it is", extra={"reason": str(exc)})
             return
         end, last = 0, first - 1
@@ -227,74 +250,58 @@ class SpoolWriter:
 
     def _segment_was_removed(self) -> None:
         """Start over after somebody else has deleted the file that is being written."""
-        self._samples_dropped += self._segment.samples
-        facts = {"directory": str(self._directory), "samples": self._segment.samples}
-        _log.error("the segment being written has been deleted", extra=facts)
-        self._segment.finish(self._wall_ns())
+        self._losses.deleted(self._segment.samples)
+        self._segment.finish()
         self._is_open = False
 
     def _finish_segment(self) -> None:
-        finished = self._segment.finish(self._wall_ns())
+        finished = self._segment.finish()
         if finished is not None:
             self._backlog.add(finished)
+        self._bounds.look_at_disk(self._total_bytes())
 
-    def _keep_bounds(self, record_bytes: int, now_mono: float, now_ns: int) -> None:
-        """Drop oldest segments until the next record fits and none is too old."""
-        if now_mono >= self._next_age_check_mono:
-            self._next_age_check_mono = now_mono + _CHECK_AGE_S
-            oldest_allowed_ns = now_ns - int(self._max_age_s * 1e9)
-            while (oldest := self._backlog.oldest) and oldest.written_ns < oldest_allowed_ns:
-                self._dropped(self._backlog.drop_oldest(), "age")
-        if self._total_bytes() + record_bytes > self._max_bytes:
-            self._backlog.forget_removed()
-        while self._backlog.oldest and self._total_bytes() + record_bytes > self._max_bytes:
-            self._dropped(self._backlog.drop_oldest(), "size")
+    def _drop_aged(self, now_mono: float) -> None:
+        if now_mono < self._next_age_check_mono:
+            return
+        self._next_age_check_mono = now_mono + _CHECK_AGE_S
+        while (oldest := self._backlog.oldest) and now_mono - oldest.written_mono > self._max_age_s:
+            self._drop_oldest(AGE)
+
+    def _make_room(self, record_bytes: int) -> None:
+        """Drop oldest segments until the next record fits.
+
+        Raises:
+            _SpoolFull: it does not, and the oldest must be kept.
+        """
+        if self._fits(record_bytes):
+            return
+        self._backlog.forget_removed()
+        while self._backlog.oldest and not self._fits(record_bytes):
+            if self._keeps_oldest:
+                self._bounds.look_at_disk(self._total_bytes())
+                raise _SpoolFull(f"the spool is full at {self._bounds.limit_bytes} bytes")
+            self._drop_oldest(SIZE)
+
+    def _fits(self, record_bytes: int) -> bool:
+        return self._total_bytes() + record_bytes <= self._bounds.limit_bytes
+
+    def _free_disk(self) -> bool:
+        """Give a segment back to a full disk; return whether there was one to give."""
+        if self._keeps_oldest:
+            raise _SpoolFull("the disk is full")
+        self._backlog.forget_removed()
+        if self._backlog.oldest is None:
+            self._finish_segment()
+        if self._backlog.oldest is None:
+            return False
+        self._drop_oldest(SIZE)
+        return True
+
+    def _drop_oldest(self, reason: str) -> None:
+        lost, untold = self._backlog.drop_oldest(reason)
+        self._losses.carry(untold)
+        if lost is not None:
+            self._losses.dropped(lost)
 
     def _total_bytes(self) -> int:
         return self._backlog.size_bytes + self._segment.size_bytes
-
-    def _dropped(self, lost: Lost | None, bound: str) -> None:
-        if lost is None:
-            return
-        self._samples_dropped += lost.samples
-        facts = {
-            "bound": bound,
-            "samples": lost.samples,
-            "from": _utc(lost.first_ns),
-            "to": _utc(lost.last_ns),
-        }
-        _log.error("spool is full; dropped its oldest samples", extra=facts)
-
-    def _failed(self, exc: OSError, samples: int) -> None:
-        self._samples_dropped += samples
-        if self._failure is None:
-            self._failure = _Failure(started_mono=self._monotonic(), started_ns=self._wall_ns())
-            facts = {"directory": str(self._directory), "reason": str(exc)}
-            _log.error("spool cannot be written; samples are lost", extra=facts)
-        self._failure.samples += samples
-
-    def _recovered(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is None:
-            return
-        facts = {
-            "samples": failure.samples,
-            "from": _utc(failure.started_ns),
-            "to": _utc(self._wall_ns()),
-            "duration_s": round(self._monotonic() - failure.started_mono, 1),
-        }
-        _log.info("spool can be written again", extra=facts)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Failure:
-    """A time in which nothing could be written."""
-
-    started_mono: float
-    started_ns: int
-    samples: int = 0
-
-
-def _utc(wall_ns: int) -> str:
-    at = datetime.fromtimestamp(wall_ns / 1e9, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,7 +7,6 @@ before it was read (it counts the gap and goes on with the oldest).
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from dataclasses import dataclass, replace
@@ -16,13 +15,10 @@ from pathlib import Path
 from collectors.history.batch import (
     Batch,
     BatchError,
-    TableReference,
     decode,
-    table_in,
-    table_reference,
 )
+from collectors.history.losses import Loss, split_losses
 from collectors.history.segment import (
-    HEAD_BYTES,
     Frame,
     Position,
     cursor_path,
@@ -35,6 +31,7 @@ from collectors.history.segment import (
     segment_path,
     write_cursor,
 )
+from collectors.history.spool_tables import SegmentTables, read_at
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +46,14 @@ class Record:
     Attributes:
         wall_ns: When it was put, ns since the Unix epoch.
         end: Commit this once the record is stored.
+        losses: Samples that the writer could not keep, told here for the first time.
     """
 
     sequence: int
     wall_ns: int
     batch: Batch
     end: Position
+    losses: tuple[Loss, ...] = ()
 
 
 class SpoolReader:
@@ -71,7 +70,7 @@ class SpoolReader:
         self._examined: tuple[int, int] | None = None
         self._reported_segment = 0
         self._final_bytes: dict[int, int] = {}
-        self._tables: dict[int, tuple[str, ...]] = {}
+        self._tables = SegmentTables()
         self.corrupt_records = 0
         """Damaged places skipped; how many records each held cannot be known."""
         self.gaps = 0
@@ -102,13 +101,20 @@ class SpoolReader:
                 break
             end = self._consume(frame)
             try:
-                batch = decode(frame.body, self._table(frame, end))
-            except BatchError as exc:
+                losses, body = split_losses(frame.body)
+                batch = decode(body, self._names(frame, body, end))
+            except ValueError as exc:
                 self._skipped(str(exc))
                 continue
             samples += len(batch)
             records.append(
-                Record(sequence=frame.sequence, wall_ns=frame.wall_ns, batch=batch, end=end)
+                Record(
+                    sequence=frame.sequence,
+                    wall_ns=frame.wall_ns,
+                    batch=batch,
+                    end=end,
+                    losses=losses,
+                )
             )
         return records
 
@@ -167,7 +173,7 @@ class SpoolReader:
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._chunk, self._chunk_offset, self._examined = None, b"", 0, None
-        self._tables = {}
+        self._tables = SegmentTables()
 
     def _consume(self, frame: Frame) -> Position:
         self._at = Position(
@@ -177,29 +183,10 @@ class SpoolReader:
         )
         return self._at
 
-    def _table(self, frame: Frame, end: Position) -> tuple[str, ...]:
-        """Return the names of the points of a record, which an earlier one may have.
-
-        Raises:
-            BatchError: they are damaged.
-        """
-        reference = table_reference(frame.body)
-        if reference.place is None:
-            table = table_in(frame.body)
-            self._tables[end.offset - (frame.end - frame.start)] = table
-            return table
-        if reference.place not in self._tables:
-            self._tables[reference.place] = self._table_at(reference)
-        return self._tables[reference.place]
-
-    def _table_at(self, reference: TableReference) -> tuple[str, ...]:
-        if self._fd is None or reference.place is None:
-            raise BatchError("the segment with the names is gone")
-        head = _pread(self._fd, HEAD_BYTES, reference.place)
-        frame = parse_record(_pread(self._fd, record_bytes(head), reference.place), 0)
-        if frame is None or table_reference(frame.body).checksum != reference.checksum:
-            raise BatchError("the record with the names of the points is damaged")
-        return table_in(frame.body)
+    def _names(self, frame: Frame, body: bytes, end: Position) -> tuple[str, ...]:
+        if self._fd is None:
+            raise BatchError("the segment is gone")
+        return self._tables.table(self._fd, end.offset - (frame.end - frame.start), body)
 
     def _peek(self) -> Frame | None:
         """Return the next record without passing it; step over damage and into later segments."""
@@ -232,10 +219,10 @@ class SpoolReader:
         return None if self._at is None else (self._fd, self._at)
 
     def _refill(self, fd: int, offset: int) -> Frame | None:
-        self._chunk = _pread(fd, _CHUNK_BYTES, offset)
+        self._chunk = read_at(fd, _CHUNK_BYTES, offset)
         self._chunk_offset = offset
         if len(self._chunk) == _CHUNK_BYTES < record_bytes(self._chunk):
-            self._chunk = _pread(fd, record_bytes(self._chunk), offset)
+            self._chunk = read_at(fd, record_bytes(self._chunk), offset)
         return parse_record(self._chunk, 0)
 
     def _step_over(self, fd: int, at: Position) -> bool:
@@ -249,7 +236,7 @@ class SpoolReader:
             if self._examined == (at.offset, size_bytes) and not later:
                 return False
             self._examined = (at.offset, size_bytes)
-            found = find_record(_pread(fd, size_bytes - at.offset, at.offset), 1)
+            found = find_record(read_at(fd, size_bytes - at.offset, at.offset), 1)
             if found is not None:
                 self._at = replace(at, offset=at.offset + found.start)
                 self._skipped(f"{found.start} damaged bytes at {at.offset}")
@@ -294,16 +281,6 @@ class SpoolReader:
         for first in list_segments(self._directory)[:-1]:
             if first < slowest:
                 segment_path(self._directory, first).unlink(missing_ok=True)
-
-
-def _pread(fd: int, size_bytes: int, offset: int) -> bytes:
-    """Read; a broken disk block is damage like any other, so it reads as nothing."""
-    try:
-        return os.pread(fd, size_bytes, offset)
-    except OSError as exc:
-        if exc.errno != errno.EIO:
-            raise
-        return b""
 
 
 def _size_bytes(path: Path) -> int:
