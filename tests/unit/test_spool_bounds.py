@@ -1,5 +1,6 @@
 """A spool stays within its bounds, also on a full disk, and tells what that has cost."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
