@@ -37,6 +37,7 @@ class OpcUaServer:
     configure: Configure = no_security
     other_namespaces: tuple[str, ...] = ()
     """Registered first, so that they shift the index of our own."""
+    user_manager: Any = None
     port: int = 0
     server: Server = field(init=False)
     loop: asyncio.AbstractEventLoop = field(init=False)
@@ -78,7 +79,7 @@ class OpcUaServer:
         return ua.NodeId(name, 2 + len(self.other_namespaces))
 
     async def _start(self) -> None:
-        server = self.server = Server()
+        server = self.server = Server(user_manager=self.user_manager)
         await server.init()
         server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}")
         await self.configure(server)
