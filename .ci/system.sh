@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests drive a real Chromium and a real PostgreSQL. As root on Debian this installs what is missing;
-# elsewhere it says so. Without PostgreSQL its tests are skipped.
+# Tests drive a real Chromium, a real PostgreSQL and the Modbus client mbpoll. As root on Debian this
+# installs what is missing; elsewhere it says so. Without PostgreSQL or mbpoll their tests are skipped.
 set -euo pipefail
 
 # Two time series servers to test against, unpacked into .engines: installing would start them as services.
@@ -20,6 +20,7 @@ missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 fc-list :lang=zh 2>/dev/null | grep -q . || missing+=(fonts-noto-cjk)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql)
+command -v mbpoll >/dev/null || missing+=(mbpoll)
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq >/dev/null

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from simulators.certificates import CertificateError
 from simulators.cli import COMMANDS, Options, language_of, parse_options
 from simulators.config import AnySimulator
 from simulators.control_cli import control_file_of, run_command
@@ -44,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with truth:
             asyncio.run(_serve(_with(config, options), truth, _control_file(config, options)))
+    except CertificateError as exc:
+        unusable = {"path": exc.path, "reason": exc.reason}
+        return _fail([sentence("certificate", unusable, options.language)], EXIT_CONFIG)
     except CannotListen as exc:
         code = "port_in_use" if exc.in_use else "cannot_listen"
         params = {"host": exc.host, "port": exc.port, "reason": exc.reason}

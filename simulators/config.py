@@ -71,7 +71,19 @@ class _Device(Strict):
         ]
 
 
+class TlsFiles(Strict):
+    """PEM files; certificate and key are made, self-signed, if neither is there."""
+
+    cert: str
+    key: str
+    ca: str | None = None
+    """Clients must show a certificate of this one."""
+
+
 class ModbusDevice(_Device):
+    framing: Literal["tcp", "rtu_over_tcp", "tls"] = "tcp"
+    tls: TlsFiles | None = None
+    """Without it, TLS has a certificate that is made at each start."""
     units: Annotated[tuple[ModbusUnit, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -37,12 +38,14 @@ class Listener:
     Attributes:
         host, port: Where it is reached.
         clients: The connections that are open now.
+        tls: Set before :meth:`open` where connections are encrypted.
     """
 
     def __init__(self, host: str, port: int, faults: FaultBoard) -> None:
         self.host = host
         self.port = port
         self.clients: set[Client] = set()
+        self.tls: ssl.SSLContext | None = None
         self._faults = faults
         self._reserved: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -67,7 +70,7 @@ class Listener:
         link = self._bind()
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                factory, sock=link, backlog=512
+                factory, sock=link, backlog=512, ssl=self.tls
             )
         except OSError as exc:
             link.close()

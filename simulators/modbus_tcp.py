@@ -1,22 +1,21 @@
-"""A Modbus TCP server (Messaging on TCP/IP V1.0b): one device, or a gateway to several units."""
+"""A Modbus server on TCP: one device, or a gateway to several units."""
 
-import struct
+import tempfile
 from collections.abc import Set
+from pathlib import Path
 
+from simulators.certificates import Certificate
 from simulators.config import ModbusDevice
 from simulators.faults import Effect, FaultBoard
 from simulators.listener import Listener
 from simulators.memory import NoSuchSignal
+from simulators.modbus_framing import Adu, Framing, MbapFraming, RtuFraming
 from simulators.modbus_unit import Answer, ExceptionCode, Unit, refusal
-from simulators.tcp import BadFrame, TcpDevice
+from simulators.tcp import TcpDevice
 from simulators.truth import TruthLog
 from simulators.waveforms import Value
 from simulators.wire import Reply
 
-_MBAP = struct.Struct(">HHH")
-"""Transaction id, protocol id, length of the rest, which starts with the unit id."""
-_MAX_LENGTH = 254
-"""Unit id and a PDU of at most 253 bytes (Application Protocol, 4.1)."""
 _READS = (1, 2, 3, 4, 23)
 
 
@@ -32,42 +31,34 @@ class ModbusServer:
         faults: FaultBoard | None = None,
     ) -> None:
         self.faults = faults or FaultBoard()
+        self._framing: Framing = RtuFraming() if config.framing == "rtu_over_tcp" else MbapFraming()
         self._units = {
             unit.unit_id: Unit(unit, device=config.id, seed=seed, faults=self.faults, truth=truth)
             for unit in config.units
         }
 
     def take_frame(self, received: bytearray) -> bytes | None:
-        """Remove one MBAP frame, see :class:`simulators.tcp.FrameProtocol`."""
-        if len(received) < _MBAP.size:
-            return None
-        _, protocol, length = _MBAP.unpack_from(received)
-        if protocol != 0:
-            raise BadFrame(f"protocol id {protocol}, not 0")
-        if not 2 <= length <= _MAX_LENGTH:
-            raise BadFrame(f"length {length}, not 2 to {_MAX_LENGTH}")
-        end = _MBAP.size + length
-        if len(received) < end:
-            return None
-        frame = bytes(received[:end])
-        del received[:end]
-        return frame
+        """Remove one frame, see :class:`simulators.tcp.FrameProtocol`."""
+        return self._framing.take_frame(received)
 
     def answer(self, frame: bytes) -> Reply | None:
         """Answer like a gateway: a unit that does not exist never responds to it."""
-        transaction, unit_id, pdu = _MBAP.unpack_from(frame)[0], frame[6], frame[7:]
-        effects = self.faults.take(unit_id)
+        adu = self._framing.unpack(frame)
+        effects = self.faults.take(adu.unit_id)
+        if not self._framing.has_transaction:
+            effects = tuple(effect for effect in effects if effect.kind != "wrong_id")
         kinds = {effect.kind: effect for effect in effects}
-        if "silent" in kinds:
+        if "silent" in kinds or (self._framing.is_serial and adu.unit_id not in self._units):
             return None
-        response, record = self._respond(unit_id, pdu, kinds.get("exception"))
+        response, record = self._respond(adu.unit_id, adu.pdu, kinds.get("exception"))
         if effects:
             response = _spoil(response, kinds.keys())
-            transaction += "wrong_id" in kinds
-            unit_id += "wrong_unit" in kinds
-        header = _MBAP.pack(transaction & 0xFFFF, 0, 1 + len(response))
-        data = header + bytes([unit_id & 0xFF]) + response
-        return Reply(data=data, effects=effects, record=record)
+        answer = Adu(
+            adu.transaction + ("wrong_id" in kinds) & 0xFFFF,
+            adu.unit_id + ("wrong_unit" in kinds) & 0xFF,
+            response,
+        )
+        return Reply(data=self._framing.pack(answer), effects=effects, record=record)
 
     def hold(self, signal: str, value: Value | None, unit: int | None) -> None:
         """See :meth:`simulators.tcp.FrameProtocol.hold`; without a unit, the first that has it."""
@@ -93,7 +84,19 @@ class ModbusServer:
 def device(
     config: ModbusDevice, listener: Listener, *, seed: int, faults: FaultBoard, truth: TruthLog
 ) -> TcpDevice:
-    """Return the device that serves ``config``."""
+    """Return the device that serves ``config``.
+
+    Raises:
+        CertificateError: the files of a TLS device cannot be used.
+    """
+    if config.framing == "tls":
+        with tempfile.TemporaryDirectory() as folder:
+            files = Certificate(Path(folder, "cert.pem"), Path(folder, "key.pem"))
+            ca = None
+            if config.tls is not None:
+                files, ca = Certificate(Path(config.tls.cert), Path(config.tls.key)), config.tls.ca
+            files.ensure(listener.host)
+            listener.tls = files.server_context(None if ca is None else Path(ca))
     return TcpDevice(config.id, ModbusServer(config, truth, seed=seed, faults=faults), listener)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulators.modbus_framing import crc16
 from simulators.modbus_tcp import ModbusServer
 from simulators.problems import parse_simulator
 from simulators.tcp import BadFrame
@@ -106,6 +107,16 @@ def test_a_unit_that_does_not_exist_never_responds_to_its_gateway():
     assert ask(server(), "03 0064 0001", unit=9) == "830b"
 
 
+def test_a_mask_and_a_write_before_a_read_are_carried_out():
+    device = server()
+    # Application Protocol, 6.16: 0012h, and F2h, or 25h gives 0017h.
+    assert ask(device, "06 0069 0012") == "0600690012"
+    assert ask(device, "16 0069 00f2 0025") == "16006900f20025"
+    assert ask(device, "17 0069 0001 0069 0001 02 1234") == "17021234"
+    assert ask(device, "17 0069 0001 0064 0001 02 1234") == "9702"
+    assert ask(device, "16 0064 00f2 0025") == "9602"
+
+
 def test_writes_are_echoed_and_read_back():
     device = server()
     assert ask(device, "06 0069 1234") == "0600691234"
@@ -202,3 +213,55 @@ def test_the_truth_log_holds_each_signal_that_was_read_whole(tmp_path):
         {"switch": True},
     ]
     assert all(line["unit"] == 1 and line["t_ns"] > 1.6e18 for line in lines)
+
+
+def rtu(body):
+    content = bytes.fromhex(body)
+    return content + crc16(content).to_bytes(2, "little")
+
+
+def test_the_check_sum_is_that_of_the_published_example():
+    # Modbus over serial line V1.02, appendix B: 02 07 has the CRC 41 12.
+    assert crc16(b"\x02\x07").to_bytes(2, "little") == b"\x41\x12"
+
+
+def rtu_server():
+    document = {
+        "protocol": "modbus_tcp",
+        "framing": "rtu_over_tcp",
+        "units": [{"unit_id": 1, "signals": list(SIGNALS)}],
+    }
+    return ModbusServer(parse_simulator(document, file="test").devices[0], TruthLog(None))
+
+
+@pytest.mark.parametrize(
+    ("request_body", "answer"),
+    [
+        ("01 03 0064 0002", "01 03 04 01020304"),
+        ("01 06 0069 0009", "01 06 0069 0009"),
+        ("01 10 0069 0001 02 0009", "01 10 0069 0001"),
+        ("01 0f 0006 0002 01 03", "01 0f 0006 0002"),
+        ("01 16 0069 0000 0005", "01 16 0069 0000 0005"),
+        ("01 17 0064 0002 0069 0001 02 0009", "01 17 04 01020304"),
+        ("01 03 0000 0001", "01 83 02"),
+    ],
+)
+def test_rtu_frames_are_taken_and_answered_whole(request_body, answer):
+    device = rtu_server()
+    received = bytearray()
+    frames = []
+    for byte in rtu(request_body) * 2:
+        received.append(byte)
+        frames += [frame for frame in (device.take_frame(received),) if frame is not None]
+    assert [device.answer(frame).data for frame in frames] == [rtu(answer)] * 2
+
+
+def test_a_damaged_rtu_frame_and_a_missing_unit_meet_silence():
+    device = rtu_server()
+    damaged = bytearray(rtu("01 03 0064 0002"))
+    damaged[3] ^= 1
+    received = damaged + rtu("02 03 0064 0002") + rtu("01 03 0064 0002")
+    assert device.answer(device.take_frame(received)) is None
+    assert device.answer(device.take_frame(received)).data == rtu("01 03 04 01020304")
+    with pytest.raises(BadFrame):
+        device.take_frame(bytearray(b"\x01\x2b\x0e"))
