@@ -11,7 +11,8 @@ from collectors.opcua.publishing import Publisher
 from collectors.opcua.security import Security
 from collectors.opcua.session import Session
 from collectors.opcua.subscription import SubscribedGroup
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteRefused
+from collectors.opcua.writing import write
+from collectors.runtime.driver import ConnectionLost, OnLost, Traffic
 
 _Plan = tuple[OpcUaGroup, list[Variable]]
 
@@ -43,8 +44,10 @@ class OpcUaDriver:
             await self._retired.pop().drop()
         return await self._groups[group_id].read()
 
-    async def write(self, point_name: str, value: Value) -> Sample:  # noqa: ARG002 - reads only
-        raise WriteRefused("not_supported")
+    async def write(self, point_name: str, value: Value) -> Sample:
+        if self._session is None:
+            raise ConnectionLost("not connected")
+        return await write(self._session, self._writable[point_name], value)
 
     def adopt(self, device: OpcUaDevice) -> bool:
         if device.model_copy(update=_WITHOUT_POINTS) != self._device:
@@ -78,6 +81,13 @@ class OpcUaDriver:
         self._plans: dict[str, _Plan] = {
             group_id: (groups[group_id].model_copy(update={"mode": mode_of(groups[group_id])}), of)
             for group_id, of in variables_of(device).items()
+        }
+        writable = {f"{device.id}/{p.name}": p.name for p in device.points if p.writable}
+        self._writable = {
+            writable[variable.point]: variable
+            for _, variables in self._plans.values()
+            for variable in variables
+            if variable.point in writable
         }
         # Thousands of points cost megabytes, and all that is needed of them is in the plans.
         self._device = device.model_copy(update=_WITHOUT_POINTS)
