@@ -5,7 +5,6 @@ from flask import Flask, Response, g, request
 from control_plane.api.commands import commands_blueprint
 from control_plane.api.errors import register_error_handlers
 from control_plane.api.history import history_blueprint
-from control_plane.api.idempotency import IdempotentAnswers
 from control_plane.api.identity import identify
 from control_plane.api.live import register_live_channel, without_compression
 from control_plane.api.nodes import nodes_blueprint
@@ -52,9 +51,8 @@ def create_app(plane: ControlPlane) -> Flask:
         return response
 
     app.register_blueprint(session_blueprint(plane))
-    answers = IdempotentAnswers(plane.console.clock.monotonic)
     app.register_blueprint(processes_blueprint(plane))
-    app.register_blueprint(commands_blueprint(plane, answers))
+    app.register_blueprint(commands_blueprint(plane))
     app.register_blueprint(history_blueprint(plane))
     app.register_blueprint(system_blueprint(plane))
     app.register_blueprint(nodes_blueprint(plane))

@@ -8,10 +8,11 @@ from pydantic import BaseModel, Field
 
 from collectors.contract.messages import sentence
 from control_plane.api.errors import language_of_request
-from control_plane.api.idempotency import IdempotentAnswers
+from control_plane.api.idempotency import once
 from control_plane.api.identity import actor_with, parse_body
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
+from control_plane.storage.idempotent_answers import IdempotentAnswers
 from control_plane.supervisor.process_manager import Action, CommandResult
 
 MAX_BULK = 2000
@@ -26,31 +27,32 @@ class SignalCommand(BaseModel):
     signal: Annotated[str, Field(max_length=16)]
 
 
-def commands_blueprint(plane: ControlPlane, answers: IdempotentAnswers) -> Blueprint:
+def commands_blueprint(plane: ControlPlane) -> Blueprint:
     """Routes below ``/api/v1/processes`` that change something, and ``/api/v1/processes:bulk``."""
     blueprint = Blueprint("commands", __name__, url_prefix="/api/v1")
-    commands = plane.console.process_commands
+    commands, clock = plane.console.process_commands, plane.console.clock
+    only_once = once(IdempotentAnswers(plane.console.database), clock)
 
     @blueprint.post("/processes/<name>/<any(start, stop, restart):action>")
-    @answers.once
+    @only_once
     def command(name: str, action: Action) -> Response:
         actor = actor_with(Permission.VIEW)
         return jsonify(_result(commands.command(actor, action, name)))
 
     @blueprint.post("/processes/<name>/reset-connection")
-    @answers.once
+    @only_once
     def reset_connection(name: str) -> Response:
         actor = actor_with(Permission.VIEW)
         return jsonify(_result(commands.reset_connection(actor, name)))
 
     @blueprint.post("/processes/<name>/signal")
-    @answers.once
+    @only_once
     def signal(name: str) -> Response:
         actor = actor_with(Permission.VIEW)
         return jsonify(_result(commands.signal(actor, name, parse_body(SignalCommand).signal)))
 
     @blueprint.post("/processes:bulk")
-    @answers.once
+    @only_once
     def bulk() -> Response:
         actor = actor_with(Permission.VIEW)
         body = parse_body(BulkCommand)

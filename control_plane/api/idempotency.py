@@ -6,41 +6,26 @@ A client that got no answer repeats its request with the same key and gets the f
 import functools
 import hashlib
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Response, g, request
 
-from control_plane.errors import BadRequest, KeyInUse
+from control_plane.clock import Clock
+from control_plane.errors import BadRequest
+from control_plane.storage.idempotent_answers import Answer, IdempotentAnswers
 
 _KEY = re.compile(r"[\x21-\x7e]{1,64}")
-_KEPT = 1000
-_KEPT_S = 600.0
+
+Route = Callable[..., Response]
 
 
-@dataclass(slots=True)
-class _Entry:
-    fingerprint: str
-    at_mono: float
-    answer: Response | None = None
+def once(answers: IdempotentAnswers, clock: Clock) -> Callable[[Route], Route]:
+    """Return a decorator of routes by which a repeated key gets the first answer.
 
+    Errors are not remembered: they may be repeated with the same key.
+    """
 
-class IdempotentAnswers:
-    """Remembers the newest thousand answers for ten minutes; usable from any thread."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
-
-    def once(self, route: Callable[..., Response]) -> Callable[..., Response]:
-        """Decorate a route so that a repeated key gets the first answer.
-
-        Errors are not remembered: they may be repeated with the same key.
-        """
-
+    def decorate(route: Route) -> Route:
         @functools.wraps(route)
         def wrapped(*args: object, **kwargs: object) -> Response:
             key = request.headers.get("Idempotency-Key")
@@ -48,42 +33,34 @@ class IdempotentAnswers:
                 return route(*args, **kwargs)
             if _KEY.fullmatch(key) is None:
                 raise BadRequest(reason="Idempotency-Key must be 1..64 printable ASCII characters")
-            place = (g.actor.name, key)
-            known = self._begin(place)
+            actor: str = g.actor.name
+            known = answers.begin(actor, key, _fingerprint(), clock.now())
             if known is not None:
-                return known
+                replay = Response(known.body, known.status)
+                replay.headers["Content-Type"] = known.content_type
+                replay.headers["Idempotent-Replay"] = "true"
+                return replay
             try:
-                answer = route(*args, **kwargs)
+                response = route(*args, **kwargs)
             except Exception:
-                self._forget(place)
+                answers.forget(actor, key)
                 raise
-            with self._lock:
-                if place in self._entries:
-                    self._entries[place].answer = answer
-            return answer
+            answers.end(actor, key, _answer(response))
+            return response
 
         return wrapped
 
-    def _begin(self, place: tuple[str, str]) -> Response | None:
-        seen = f"{request.method} {request.path}".encode() + request.get_data(cache=True)
-        fingerprint, now = hashlib.sha256(seen).hexdigest(), self._monotonic()
-        with self._lock:
-            while self._entries and (
-                len(self._entries) >= _KEPT
-                or next(iter(self._entries.values())).at_mono < now - _KEPT_S
-            ):
-                self._entries.popitem(last=False)
-            entry = self._entries.get(place)
-            if entry is None:
-                self._entries[place] = _Entry(fingerprint, now)
-                return None
-            if entry.answer is None or entry.fingerprint != fingerprint:
-                raise KeyInUse(key=place[1])
-            replay = Response(entry.answer.get_data(), entry.answer.status_code)
-            replay.headers["Content-Type"] = entry.answer.headers["Content-Type"]
-            replay.headers["Idempotent-Replay"] = "true"
-            return replay
+    return decorate
 
-    def _forget(self, place: tuple[str, str]) -> None:
-        with self._lock:
-            self._entries.pop(place, None)
+
+def _fingerprint() -> str:
+    seen = f"{request.method} {request.path}".encode() + request.get_data(cache=True)
+    return hashlib.sha256(seen).hexdigest()
+
+
+def _answer(response: Response) -> Answer:
+    return Answer(
+        status=response.status_code,
+        content_type=response.headers["Content-Type"],
+        body=response.get_data(as_text=True),
+    )

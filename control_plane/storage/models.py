@@ -128,6 +128,20 @@ class PendingCommand(_Table):
         table_name = "pending_commands"
 
 
+class IdempotentAnswer(_Table):
+    """``place`` is a hash of user and key; ``status`` is null until the request was answered."""
+
+    place = peewee.CharField(max_length=64, primary_key=True)
+    fingerprint = peewee.CharField(max_length=64)
+    at_ms = peewee.BigIntegerField(index=True)
+    status = peewee.IntegerField(null=True)
+    content_type = peewee.CharField(max_length=80, null=True)
+    body = peewee.TextField(null=True)
+
+    class Meta:
+        table_name = "idempotent_answers"
+
+
 class HealthRecord(_Table):
     id = peewee.AutoField()
     process = peewee.CharField(max_length=64)
@@ -151,5 +165,6 @@ TABLES = (
     Incarnation,
     DesiredState,
     PendingCommand,
+    IdempotentAnswer,
     HealthRecord,
 )

@@ -9,9 +9,15 @@ import peewee
 from playhouse.migrations import Runner
 
 from control_plane.storage.database import MIGRATIONS, StateDatabase
-from control_plane.storage.models import TABLES, PendingCommand, Session, SetupToken
+from control_plane.storage.models import (
+    TABLES,
+    IdempotentAnswer,
+    PendingCommand,
+    Session,
+    SetupToken,
+)
 
-_SHORT_LIVED = (Session, SetupToken, PendingCommand)
+_SHORT_LIVED = (Session, SetupToken, PendingCommand, IdempotentAnswer)
 """Worth nothing tomorrow: what lets somebody in now, and commands that were under way."""
 _LASTING = tuple(table for table in TABLES if table not in _SHORT_LIVED)
 _READ_ROWS, _WRITE_ROWS = 5000, 500

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from collectors.contract.config_base import Slug
 from collectors.contract.config_problems import (
     ConfigError,
     ConfigProblem,
@@ -29,7 +28,7 @@ class NodeEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: Slug
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,14}$")]
     url: Annotated[str, Field(pattern=_URL)]
     username: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f:]{1,64}$")]
     password_file: Annotated[str, Field(min_length=1, max_length=400)]

@@ -23,7 +23,8 @@ SIMULATOR_PREFIX = "sim-"
 
 _SAFE_PATH = re.compile(r"/[^\s%;\"'\\\[\]*?,\x00-\x1f\x7f]*")
 
-_PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}")
+"""With ``@`` and a node's name it fits 64 characters."""
 
 Kind = Literal["collector", "simulator", "historian", "control-plane"]
 

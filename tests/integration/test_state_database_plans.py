@@ -22,6 +22,7 @@ from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
+from control_plane.storage.idempotent_answers import Answer, IdempotentAnswers
 from control_plane.storage.models import TABLES
 from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.storage.process_history import ProcessHistory
@@ -39,6 +40,7 @@ EVENT = AuditEvent(
 HEALTH = ProcessHealth(
     status=HealthStatus.HEALTHY, score=100.0, confidence=1.0, since=NOW, checks=()
 )
+ANSWER = Answer(status=200, content_type="application/json", body="{}")
 COMMAND = Pending(process="line1", action="stop", actor="bob", origin="::1")
 
 USES: dict[type, dict[str, Callable[[Any], object]]] = {
@@ -68,6 +70,11 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
         "begin": lambda r: r.begin(COMMAND, NOW),
         "end": lambda r: r.end("line1"),
         "all": lambda r: r.all(NOW),
+    },
+    IdempotentAnswers: {
+        "begin": lambda r: r.begin("bob", "key", "print", NOW),
+        "end": lambda r: r.end("bob", "key", ANSWER),
+        "forget": lambda r: r.forget("bob", "key"),
     },
     ProcessHistory: {
         "last_incarnation": lambda r: r.last_incarnation("line1"),
