@@ -4,7 +4,7 @@ import argparse
 import functools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,6 +45,8 @@ def _dispatch(arguments: argparse.Namespace, language: str) -> int:
         return _call("collectors.history.shipper", "main", arguments.home)
     if arguments.command == "run":
         return _call("collectors.runtime.process", "run", arguments.file, arguments.home, language)
+    if arguments.command == "points":
+        return _points(arguments, language)
     if arguments.command == "check":
         return _call(
             "collectors.runtime.inspection", "check", arguments.file, arguments.json, language
@@ -53,6 +55,14 @@ def _dispatch(arguments: argparse.Namespace, language: str) -> int:
     return _call(
         "collectors.runtime.inspection", "once", arguments.file, point, arguments.json, language
     )
+
+
+def _points(arguments: argparse.Namespace, language: str) -> int:
+    module = "collectors.points_table.command"
+    if arguments.action == "export":
+        return _call(module, "export_points", arguments.file, arguments.table, language)
+    options = (arguments.dry_run, arguments.keep)
+    return _call(module, "import_points", arguments.table, arguments.file, language, *options)
 
 
 def _call(module: str, function: str, *arguments: object) -> int:
@@ -101,4 +111,18 @@ def _parser(language: str) -> argparse.ArgumentParser:
     test_read.add_argument("point", metavar="DEVICE/POINT", help=say("help.point"))
     add_json(test_read)
     add_home(command("historian"))
+    _add_points(commands.add_parser("points", help=say("help.points"), add_help=False), say)
     return parser
+
+
+def _add_points(points: argparse.ArgumentParser, say: Callable[[str], str]) -> None:
+    points.add_argument("-h", "--help", action="help", help=say("help.help"))
+    actions = points.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, order in (("export", ("file", "table")), ("import", ("table", "file"))):
+        sub = actions.add_parser(name, help=say(f"help.points.{name}"), add_help=False)
+        sub.add_argument("-h", "--help", action="help", help=say("help.help"))
+        for key in order:
+            sub.add_argument(key, type=Path, metavar=key.upper(), help=say(f"help.{key}"))
+        if name == "import":
+            sub.add_argument("--dry-run", action="store_true", help=say("help.dry_run"))
+            sub.add_argument("--keep", action="store_true", help=say("help.keep"))
