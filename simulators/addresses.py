@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 _MODBUS = re.compile(r"(coil|discrete|input|holding):([0-9]{1,5})(?:\.([0-9]{1,2}))?")
 _NODE_ID = re.compile(
-    r"ns=2;(?:i=[0-9]{1,9}|s=[^\x00-\x1f]+|g=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
+    r"ns=([0-9]{1,5});(?:i=[0-9]{1,9}|s=[^\x00-\x1f]+|g=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
 )
 
 
@@ -47,11 +47,15 @@ def parse_modbus_address(text: str) -> Place:
     return Place(area=table, start=start, bit=bit)
 
 
-def check_node_id(text: str) -> None:
+def check_node_id(text: str, namespaces: range | None = None) -> None:
     """Accept ``ns=2;s=Line1.Temperature``, ``ns=2;i=1001`` or ``ns=2;g=…``.
 
     Raises:
-        AddressError: not a node id of namespace 2, where the simulator's nodes live.
+        AddressError: no node id, or not in one of the ``namespaces``; the first two belong to OPC
+            UA and to the server.
     """
-    if _NODE_ID.fullmatch(text) is None:
+    match = _NODE_ID.fullmatch(text)
+    if match is None or int(match[1]) < 2:
         raise AddressError("node_id")
+    if namespaces is not None and int(match[1]) not in namespaces:
+        raise AddressError("namespace", last=namespaces.stop - 1)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from simulators.addresses import AddressError
+from simulators.addresses import AddressError, check_node_id
 from simulators.faults import SUPPORTED, FaultOrder, ScenarioStep
 from simulators.mc_devices import PROFILES, Series
 from simulators.mc_frames import CodeSetting, FrameSetting
@@ -23,6 +23,9 @@ from simulators.signals import (
 _HIGHEST_CODE = {"modbus_tcp": 0xFF, "mitsubishi_mc": 0xFFFF, "opcua": 0xFFFFFFFF}
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Limit = Annotated[int, Field(ge=0, le=1_000_000)]
+SecurityPolicy = Literal["none", "basic256sha256", "aes128_sha256_rsaoaep", "aes256_sha256_rsapss"]
+SecurityMode = Literal["sign", "sign_and_encrypt"]
 
 
 class ModbusUnit(Strict):
@@ -71,11 +74,14 @@ class _Device(Strict):
         ]
 
 
-class TlsFiles(Strict):
-    """PEM files; certificate and key are made, self-signed, if neither is there."""
+class CertificateFiles(Strict):
+    """PEM files, made, self-signed, if neither is there."""
 
     cert: str
     key: str
+
+
+class TlsFiles(CertificateFiles):
     ca: str | None = None
     """Clients must show a certificate of this one."""
 
@@ -96,12 +102,50 @@ class ModbusDevice(_Device):
         return self
 
 
+class OperationLimits(Strict):
+    """How much one call may ask for; 0: as much as a client likes."""
+
+    max_nodes_per_read: Limit = 0
+    max_nodes_per_write: Limit = 0
+    max_nodes_per_browse: Limit = 0
+    max_monitored_items_per_call: Limit = 0
+
+
 class OpcUaDevice(_Device):
     update_s: Annotated[float, Field(ge=0.01, le=3600)] = 0.1
+    security_policies: Annotated[tuple[SecurityPolicy, ...], Field(min_length=1, strict=False)] = (
+        "none",
+    )
+    security_modes: Annotated[tuple[SecurityMode, ...], Field(min_length=1, strict=False)] = (
+        "sign",
+        "sign_and_encrypt",
+    )
+    certificate: CertificateFiles | None = None
+    """Without it, a secure server has a certificate that is made at each start."""
+    users: dict[str, str] = Field(default_factory=dict)
+    """Passwords by name."""
+    anonymous: bool = True
+    limits: OperationLimits = OperationLimits()
+    namespaces: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (
+        "urn:daqplane:simulator:signals",
+    )
+    """URIs of the namespaces from 2 up."""
     signals: Annotated[tuple[OpcUaSignal, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")
+    def _somebody_may_sign_in(self) -> Self:
+        if not self.anonymous and not self.users:
+            raise PydanticCustomError("no_users", "users")
+        return self
+
+    @model_validator(mode="after")
     def _signals_are_distinct(self) -> Self:
+        namespaces = range(2, 2 + len(self.namespaces))
+        for number, signal in enumerate(self.signals):
+            try:
+                check_node_id(signal.address, namespaces)
+            except AddressError as exc:
+                raise _bad_address(number, signal, exc) from None
         reject_duplicate_names(self.signals)
         seen: dict[str, str] = {}
         for signal in self.signals:
@@ -126,9 +170,7 @@ class McDevice(_Device):
             try:
                 signal.belong_to(self.series)
             except AddressError as exc:
-                where = {"where": f"signals[{number}].address", "value": signal.address}
-                code = f"address_{exc.reason}"
-                raise PydanticCustomError(code, "address", where | exc.params) from None
+                raise _bad_address(number, signal, exc) from None
         reject_duplicate_names(self.signals)
         devices = PROFILES[self.series].devices
         reject_overlaps(self.signals, lambda area: devices[area].points)
@@ -216,6 +258,13 @@ def problem_with_order(
         unit = {"device": order.device, "unit": order.unit}
         return OrderProblem("unit", "no_such_unit", unit)
     return None
+
+
+def _bad_address(
+    number: int, signal: OpcUaSignal | McSignal, error: AddressError
+) -> PydanticCustomError:
+    where = {"where": f"signals[{number}].address", "value": signal.address}
+    return PydanticCustomError(f"address_{error.reason}", "address", where | error.params)
 
 
 def reject_twins(devices: Sequence[AnyDevice]) -> None:

@@ -1,37 +1,25 @@
-"""An OPC UA server on asyncua: anonymous, unencrypted, every signal a variable in namespace 2."""
+"""A simulated OPC UA server on asyncua: every signal is a variable."""
 
 import asyncio
 import logging
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from asyncua import ua
 from asyncua.server.server import Server
 
 from simulators.config import OpcUaDevice
 from simulators.faults import Fault, FaultBoard
 from simulators.listener import Listener
 from simulators.memory import NoSuchSignal, check_content
+from simulators.opcua_server import SimulatedServer, configured_server
 from simulators.opcua_session import Connection
-from simulators.opcua_variables import NAMESPACE, Variables
+from simulators.opcua_variables import Variables
 from simulators.truth import TruthLog
 from simulators.waveforms import Value
 
-NAMESPACE_URI = "urn:daqplane:simulator:signals"
 _STOP_TIMEOUT_S = 0.2
-
-
-class _Server(Server):
-    """An asyncua server whose port is somebody else's: it does not listen itself."""
-
-    async def start(self) -> None:
-        await self._setup_server_nodes()
-        await self.iserver.start()
-
-    def connection(self, listener: Listener, faults: FaultBoard) -> Connection:
-        return Connection(
-            self.iserver, self._policies, self.limits, listener=listener, faults=faults
-        )
 
 
 class OpcUaServer:
@@ -59,10 +47,11 @@ class OpcUaServer:
         self._truth = truth
         self._types = {signal.name: signal.type for signal in config.signals}
         self._held: dict[str, Value] = {}
-        self._server: _Server | None = None
+        self._server: SimulatedServer | None = None
         self._variables: Variables | None = None
         self._updating: asyncio.Task[None] | None = None
         self._stopped = False
+        self._made: tempfile.TemporaryDirectory[str] | None = None
         self._changes: asyncio.Queue[Fault] = asyncio.Queue()
         self._following: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -77,6 +66,7 @@ class OpcUaServer:
         # It has an error line for each refused call, and refusing may be what is asked for.
         logging.getLogger("asyncua.server.uaprocessor").setLevel(logging.CRITICAL)
         self._tasks = tasks
+        self._made = tempfile.TemporaryDirectory()
         await self._boot()
         await self._open()
         self.faults.changed = self._changes.put_nowait
@@ -89,6 +79,8 @@ class OpcUaServer:
         await _cancel(self._following)
         self.listener.close()
         await self._shut_down()
+        if self._made is not None:
+            self._made.cleanup()
 
     async def hold(self, signal: str, value: Value | None, unit: int | None) -> None:
         """See :meth:`simulators.tcp.FrameProtocol.hold`."""
@@ -142,7 +134,10 @@ class OpcUaServer:
         await self.listener.open(lambda: server.connection(self.listener, self.faults))
 
     async def _boot(self) -> None:
-        self._server = server = await _configured(self.listener.host, self.listener.port)
+        assert self._made is not None
+        self._server = server = await configured_server(
+            self._config, self.listener.host, self.listener.port, Path(self._made.name)
+        )
         self._variables = variables = Variables(
             server, self._config, seed=self._seed, faults=self.faults, truth=self._truth
         )
@@ -170,20 +165,6 @@ async def _cancel(task: asyncio.Task[None] | None) -> None:
 def device(config: OpcUaDevice, listener: Listener, **more: Any) -> OpcUaServer:
     """Return the device that serves ``config``; see :class:`OpcUaServer`."""
     return OpcUaServer(config, listener, **more)
-
-
-async def _configured(host: str, port: int) -> _Server:
-    server = _Server()
-    await server.init()
-    server.set_endpoint(f"opc.tcp://{host}:{port}/")
-    server.set_server_name("daqplane simulator")
-    await server.set_application_uri("urn:daqplane:simulator")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    server.set_identity_tokens([ua.AnonymousIdentityToken])
-    server.allow_remote_admin(False)
-    if await server.register_namespace(NAMESPACE_URI) != NAMESPACE:
-        raise RuntimeError("asyncua no longer gives the first own namespace the index 2")
-    return server
 
 
 async def _stop(server: Server) -> None:

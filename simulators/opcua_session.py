@@ -12,7 +12,9 @@ from asyncua.server.internal_session import SessionState
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.ua_binary import struct_from_binary
 
+from simulators.config import OperationLimits
 from simulators.faults import REQUEST_FAULTS, FaultBoard
 from simulators.listener import Listener
 from simulators.wire import Reply, Wire
@@ -21,6 +23,24 @@ _SERVICE_FAULTS = frozenset({"exception"})
 _SESSION_CLOSED = ua.StatusCode(ua.UInt32(StatusCodes.BadSessionClosed))
 _MESSAGE_FAULTS = REQUEST_FAULTS - _SERVICE_FAULTS
 _CREATE_SESSION = ua.NodeId(ua.Int32(ObjectIds.CreateSessionRequest_Encoding_DefaultBinary))
+_LIMITED = {
+    ua.NodeId(ua.Int32(getattr(ObjectIds, f"{service}Request_Encoding_DefaultBinary"))): (
+        limit,
+        parameters,
+        entries,
+    )
+    for service, limit, parameters, entries in (
+        ("Read", "max_nodes_per_read", ua.ReadParameters, "NodesToRead"),
+        ("Write", "max_nodes_per_write", ua.WriteParameters, "NodesToWrite"),
+        ("Browse", "max_nodes_per_browse", ua.BrowseParameters, "NodesToBrowse"),
+        (
+            "CreateMonitoredItems",
+            "max_monitored_items_per_call",
+            ua.CreateMonitoredItemsParameters,
+            "ItemsToCreate",
+        ),
+    )
+}
 
 
 class _FaultyTransport:
@@ -54,9 +74,11 @@ class _Processor(UaProcessor):
         transport: _FaultyTransport,
         limits: TransportLimits,
         faults: FaultBoard,
+        operation_limits: OperationLimits,
     ) -> None:
         super().__init__(server, transport, limits)
         self._faults = faults
+        self._operation_limits = operation_limits
 
     async def _process_message(
         self, typeid: ua.NodeId, requesthdr: Any, seqhdr: Any, body: Any
@@ -71,7 +93,19 @@ class _Processor(UaProcessor):
             and typeid != _CREATE_SESSION
         ):
             raise ServiceError(StatusCodes.BadSessionIdInvalid)
+        self._check_limit(typeid, body)
         return await super()._process_message(typeid, requesthdr, seqhdr, body)  # type: ignore[no-untyped-call]  # asyncua
+
+    def _check_limit(self, typeid: ua.NodeId, body: Any) -> None:
+        """Refuse a call that asks for more than one may; asyncua itself has no such limits."""
+        limited = _LIMITED.get(typeid)
+        if limited is None:
+            return
+        name, parameters, entries = limited
+        limit = getattr(self._operation_limits, name)
+        # Decoded a second time, and so only where there is a limit.
+        if limit and len(getattr(struct_from_binary(parameters, body.copy()), entries)) > limit:
+            raise ServiceError(StatusCodes.BadTooManyOperations)
 
     async def lose_session(self) -> None:
         """Close the session as a server does that ran out of them: requests in hand end."""
@@ -96,8 +130,10 @@ class Connection(OPCUAProtocol):
         *,
         listener: Listener,
         faults: FaultBoard,
+        operation_limits: OperationLimits,
     ) -> None:
         super().__init__(server, policies, [], [], limits)
+        self._operation_limits = operation_limits
         self._listener = listener
         self._faults = faults
         self._link: asyncio.Transport | None = None
@@ -110,7 +146,9 @@ class Connection(OPCUAProtocol):
         faulty = _FaultyTransport(transport, self._faults)
         self._link, self._wire = transport, faulty.wire
         super().connection_made(faulty)  # type: ignore[arg-type]  # asyncua only writes and closes
-        self.processor = _Processor(self.iserver, faulty, self.limits, self._faults)
+        self.processor = _Processor(
+            self.iserver, faulty, self.limits, self._faults, self._operation_limits
+        )
         self.processor.set_policies(self.policies)  # type: ignore[no-untyped-call]  # asyncua
 
     def connection_lost(self, ex: BaseException | None) -> None:

@@ -19,7 +19,6 @@ from simulators.signals import OpcUaSignal, seed_of
 from simulators.truth import TruthLog
 from simulators.waveforms import Value, Writable
 
-NAMESPACE = 2
 _EPOCH = ua.DateTime(1970, 1, 1, tzinfo=UTC)
 _BAD_SENSOR_FAILURE = 0x808C0000
 
@@ -196,22 +195,23 @@ class _Folders:
 
     async def of(self, signal: OpcUaSignal) -> tuple[Node, str]:
         """Return the parent of ``signal`` and its browse name."""
-        _, is_text, path = signal.address.partition(";s=")
+        start, is_text, path = signal.address.partition(";s=")
+        namespace = start.partition(";")[0].removeprefix("ns=")
         if not is_text:
-            return self._top, f"{NAMESPACE}:{signal.name}"
+            return self._top, f"{namespace}:{signal.name}"
         prefix, _, last = path.rpartition(".")
-        return await self._folder(prefix), f"{NAMESPACE}:{last or path}"
+        return await self._folder(namespace, prefix), f"{namespace}:{last or path}"
 
-    async def _folder(self, path: str) -> Node:
-        address = f"ns={NAMESPACE};s={path}"
+    async def _folder(self, namespace: str, path: str) -> Node:
+        address = f"ns={namespace};s={path}"
         if not path or address in self._taken:
             return self._top
-        if path not in self._nodes:
+        if address not in self._nodes:
             prefix, _, last = path.rpartition(".")
-            parent = await self._folder(prefix)
-            name = f"{NAMESPACE}:{last or path}"
-            self._nodes[path] = await parent.add_object(ua.NodeId.from_string(address), name)
-        return self._nodes[path]
+            parent = await self._folder(namespace, prefix)
+            name = f"{namespace}:{last or path}"
+            self._nodes[address] = await parent.add_object(ua.NodeId.from_string(address), name)
+        return self._nodes[address]
 
 
 def to_datetime(t_ns: int) -> ua.DateTime:

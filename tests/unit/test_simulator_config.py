@@ -38,6 +38,10 @@ def signal(address="D0", kind="int16", name="a", **more):
     return {"name": name, "address": address, "type": kind, "wave": wave()} | more
 
 
+def twin(name="a", **more):
+    return {"id": name, "signals": [signal()]} | more
+
+
 def problems_of(document):
     with pytest.raises(SimulatorFileError) as caught:
         parse_simulator(document, file="press.toml")
@@ -105,7 +109,45 @@ def problems_of(document):
             modbus(signal("holding:1"), gaps_readable=1),
             [("units[0].gaps_readable", "not_bool")],
         ),
-        (opcua(signal("ns=3;s=A")), [("signals[0].address", "address_node_id")]),
+        (opcua(signal("ns=3;s=A")), [("signals[0].address", "address_namespace")]),
+        (opcua(signal("ns=1;s=A")), [("signals[0].address", "address_node_id")]),
+        (opcua(signal("ns=2;i=1"), anonymous=False), [("", "no_users")]),
+        (
+            opcua(signal("ns=2;i=1"), security_policies=["basic128rsa15"]),
+            [("security_policies[0]", "not_one_of")],
+        ),
+        (mc(signal("X8", "bool"), series="FX5"), [("signals[0].address", "address_mc_digits")]),
+        (mc(signal(), devices=[{}]), None),
+        (
+            mc(signal(), scenario=[{"at_s": 1, "fault": "restart"}]),
+            [("scenario[0].fault", "fault_protocol")],
+        ),
+        (
+            mc(signal(), scenario=[{"at_s": 1, "fault": "drop", "delay_s": 1}]),
+            [("scenario[0]", "fault_option")],
+        ),
+        (
+            modbus(signal("holding:1")) | {"scenario": [{"fault": "drop", "device": "x"}]},
+            [("scenario[0].at_s", "missing")],
+        ),
+        (
+            modbus(signal("holding:1"))
+            | {"scenario": [{"at_s": 0, "fault": "drop", "device": "x"}]},
+            [("scenario[0].device", "no_such_device")],
+        ),
+        ({"protocol": "mitsubishi_mc", "devices": [twin(), twin()]}, [("", "duplicate_device")]),
+        (
+            {"protocol": "mitsubishi_mc", "devices": [twin(port=9), twin("b", port=9)]},
+            [("", "duplicate_port")],
+        ),
+        (
+            {"protocol": "mitsubishi_mc", "devices": [twin(port=65535, copies=2)]},
+            [("devices[0]", "copies_ports")],
+        ),
+        (
+            {"protocol": "mitsubishi_mc", "devices": [twin(copys=2)]},
+            [("devices[0].copys", "unknown_key")],
+        ),
         (opcua(signal("ns=2;i=1"), signal("ns=2;i=1", name="b")), [("", "overlap")]),
         (opcua(signal("ns=2;i=1"), update_s=0.001), [("update_s", "too_small")]),
     ],
