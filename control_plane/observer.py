@@ -143,6 +143,7 @@ class Observer:
                 version=None,
                 since=now if self._view.reachable else self._view.since,
                 error=str(exc.params.get("reason", exc)),
+                tier=None,
                 lag_ms=None,
                 started_at=None,
             )

@@ -37,7 +37,8 @@ def nodes_blueprint(plane: ControlPlane) -> Blueprint:
 
 def _json(node: NodeView, collectors: int, running: int) -> dict[str, object]:
     times = {key: _iso(getattr(node, key)) for key in ("since", "started_at", "observed_at")}
-    return asdict(node) | times | {"collectors": collectors, "collectors_running": running}
+    known = {"collectors": collectors, "collectors_running": running if node.reachable else None}
+    return asdict(node) | times | known
 
 
 def _iso(at: datetime | None) -> str | None:

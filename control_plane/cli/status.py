@@ -72,7 +72,11 @@ def _print_status(settings: Settings, found: list[ProcessStatus], *, detailed: b
     head = [_t(f"cli.column.{column}") for column in columns]
     click.echo(table(head, [_row(each) for each in found]))
     for each in found:
+        said: set[str] = set()
         for check in each.health.checks:
+            if check.code in said:
+                continue  # One reason can blind several checks.
+            said.add(check.code)
             # What was stopped on purpose has nothing to explain, and what cannot be known adds
             # nothing to a fault that can.
             silent = HealthStatus.HEALTHY, _unknown_beside_a_fault(each)

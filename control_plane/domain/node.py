@@ -26,7 +26,7 @@ class NodeView:
 
     Attributes:
         address: Where it is reached, without credentials.
-        tier: ``None`` before the first answer.
+        tier: ``None`` while unreachable.
         lag_ms: How long the newest look waited for supervisord; ``None`` while unreachable.
         error: Why it cannot be reached.
         started_at: Start of the supervisord that answers now; ``None`` where nobody tells.

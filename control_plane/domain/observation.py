@@ -87,7 +87,13 @@ class Round:
         return Round(
             taken_at=now,
             node=replace(
-                self.node, reachable=False, since=since, error=reason, version=None, lag_ms=None
+                self.node,
+                reachable=False,
+                since=since,
+                error=reason,
+                version=None,
+                tier=None,
+                lag_ms=None,
             ),
             collectors=tuple(
                 replace(each, facts=unseen(now, self.node.name)) for each in self.collectors

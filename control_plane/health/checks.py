@@ -277,7 +277,7 @@ def log_errors(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResul
     """Does the log complain? Advisory: errors alone never make a process critical."""
     kind = HealthCheckType.LOG_ERRORS
     if seen.errors_5min is None:
-        return _unknown(kind, "log.unreadable")
+        return _unknown(kind, "log.unreadable" if seen.reports_readable else "report.not_readable")
     if seen.errors_5min >= limits.log_errors_warning:
         return _warning(kind, "log.errors", "read_log", count=seen.errors_5min)
     return _healthy(kind, "log.ok", count=seen.errors_5min)

@@ -126,7 +126,8 @@ export interface NodeState extends SupervisorState {
   tier: 'plugin' | 'pidfd_poll' | 'poll' | null
   lag_ms: number | null
   collectors: number
-  collectors_running: number
+  /** Null while the node does not answer. */
+  collectors_running: number | null
 }
 
 export interface NodeList {
