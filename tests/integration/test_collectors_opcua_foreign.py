@@ -1,0 +1,124 @@
+"""Against node-opcua, a server that shares no code with ours or with asyncua."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opcua_server import Reader, reader_of
+
+from collectors.contract.points import Quality
+from collectors.runtime.driver import ConnectionLost
+
+ROOT = Path(__file__).parents[2]
+PEER = Path(__file__).parent / "node_opcua"
+COUNT, LIMIT = 30, 7
+"""Variables, and the most of them that the server takes in one request."""
+
+
+@dataclass
+class Peer:
+    process: "subprocess.Popen[str]"
+    port: int
+    ticks: int = 0
+
+    def tick(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("tick\n")
+        self.process.stdin.flush()
+        self.ticks += 1
+
+    def expected(self) -> list[Any]:
+        n = self.ticks
+        kinds = [n / 2, -n, n % 2 == 1, f"压力 {n}", n % 65536, n / 4]
+        return [kinds[i % len(kinds)] for i in range(COUNT)]
+
+    def reader(self, home: Path, **keys: Any) -> Reader:
+        points = [{"name": f"v{i}", "node_id": f"nsu=urn:node:plant;s=v{i}"} for i in range(COUNT)]
+        return reader_of(self.port, (), home=home, points=points, timeout_s=5.0, **keys)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def peer(home: Path) -> Iterator[Peer]:
+    install()
+    command = [".ci/node.sh", "node", str(PEER / "server.js"), str(COUNT), "0", str(LIMIT)]
+    # It keeps its own keys where its user has its settings.
+    environment = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield Peer(process, int(process.stdout.readline()))
+    finally:
+        process.communicate(timeout=20)  # it ends with its standard input
+
+
+def install() -> None:
+    if (PEER / "node_modules" / ".package-lock.json").exists():
+        return
+    command = [".ci/node.sh", "npm", "--prefix", str(PEER), "ci", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"node-opcua cannot be installed: {done.stderr[-300:]}")
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscribe"])
+def test_every_value_arrives_within_the_limits_of_the_server(
+    peer: Peer, home: Path, mode: str
+) -> None:
+    async def scenario() -> None:
+        async with peer.reader(home, mode=mode) as reader:
+            for _ in range(3):
+                peer.tick()
+                wanted = peer.expected()
+                seen = await reader.until(
+                    lambda seen, wanted=wanted: [s.value for s in seen[-COUNT:]] == wanted
+                )
+                assert {s.quality for s in seen} == {Quality.GOOD}
+            assert reader.traffic.errors == 0
+            assert reader.traffic.lost_changes == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "policy", ["basic256sha256", "aes128_sha256_rsaoaep", "aes256_sha256_rsapss"]
+)
+def test_values_arrive_signed_and_encrypted(peer: Peer, home: Path, policy: str) -> None:
+    async def scenario() -> None:
+        async with peer.reader(home, security_policy=policy, mode="subscribe") as reader:
+            peer.tick()
+            wanted = peer.expected()
+            await reader.until(lambda seen: [s.value for s in seen[-COUNT:]] == wanted)
+
+    asyncio.run(scenario())
+
+
+def test_a_user_signs_in(peer: Peer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    login = {"security_policy": "basic256sha256", "user": "operator", "password_env": "PW"}
+
+    async def scenario() -> None:
+        async with peer.reader(home, **login) as reader:
+            assert len(await reader.read()) == COUNT
+
+    monkeypatch.setenv("PW", "s3cret")
+    asyncio.run(scenario())
+    monkeypatch.setenv("PW", "wrong")
+    with pytest.raises(ConnectionLost):
+        asyncio.run(scenario())
