@@ -26,7 +26,7 @@ run: $(RUN_STAMP) $(PANEL_STAMP) ## Set everything up, then run it with three si
 
 test: system $(DEV_STAMP) $(PANEL_STAMP) ## Set everything up, then run every check and every test
 	@$(MAKE) check
-	$(BIN)/python -m pytest tests/integration tests/system
+	$(BIN)/python -m pytest tests/integration tests/contract tests/system
 	$(MAKE) test-e2e
 
 check: $(DEV_STAMP) $(NODE_MODULES) ## Linters, types, layering, unit tests of Python and of the panel

@@ -6,15 +6,14 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from collectors.contract.store_urls import EMBEDDED, INFLUX2, StoreUrl
 from collectors.history.embedded.store import EmbeddedStore
-from collectors.history.influx import InfluxStore, InfluxTarget
 from collectors.history.spool_reader import Record
 from collectors.history.store import Appended, Store
 from collectors.history.troubles import Troubles
-from collectors.history.victoria import VictoriaStore
 
 _log = logging.getLogger(__name__)
 
@@ -60,13 +59,17 @@ def open_store(url: StoreUrl, home: Path, environ: Mapping[str, str] | None = No
     """
     if url.kind == EMBEDDED:
         return EmbeddedSink(home / "history")
-    target = InfluxTarget(
+    # influxdb-client costs 25 MB, so only what is configured is loaded.
+    target = import_module("collectors.history.influx").InfluxTarget(
         url=url.url,
         org=url.org,
         bucket=url.bucket,
         token=url.token(environ),
         ca_file=url.ca_file,
     )
+    store: Store
     if url.kind == INFLUX2:
-        return InfluxStore(url.name, target)
-    return VictoriaStore(url.name, target)
+        store = import_module("collectors.history.influx").InfluxStore(url.name, target)
+    else:
+        store = import_module("collectors.history.victoria").VictoriaStore(url.name, target)
+    return store
