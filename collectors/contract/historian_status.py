@@ -25,6 +25,7 @@ class LedgerStatus:
         records_dead: Refused by the store in every sample; see ``dead/STORE/COLLECTOR.jsonl``.
         samples_stored: Samples in the store.
         samples_dead: Samples that the store refused.
+        samples_dropped: Samples that the spool could not keep: bounds, a full disk, no such value.
         queued_bytes: Size of what is still to be read.
         lag_s: Age of the oldest record that is not stored; 0 if all are.
         last_error: What does not work now, ``None`` as soon as it does.
@@ -37,6 +38,7 @@ class LedgerStatus:
     records_dead: int = 0
     samples_stored: int = 0
     samples_dead: int = 0
+    samples_dropped: int = 0
     queued_bytes: int = 0
     lag_s: float = 0.0
     last_error: str | None = None

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from collectors.history.losses import AGE, SIZE, Loss
 from collectors.history.spool_reader import Record
 from collectors.history.store import Refusal
 
@@ -29,6 +30,8 @@ class Ledger:
         dead: Records of which the store refused every sample.
         samples_stored: Samples in the store.
         samples_dead: Samples that the store refused, also those of records that it took in part.
+        samples_dropped: Samples that the spool could not keep, as far as it has told yet.
+        untold_gap: 1 if records are missing of which the spool has not told the samples yet.
     """
 
     since: int = 0
@@ -38,6 +41,8 @@ class Ledger:
     dead: int = 0
     samples_stored: int = 0
     samples_dead: int = 0
+    samples_dropped: int = 0
+    untold_gap: int = 0
 
     def uncounted(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return those of ``records`` that are not stored again after a rewind."""
@@ -48,6 +53,7 @@ class Ledger:
         refused = Counter(refusal.sequence for refusal in refusals)
         for record in self.uncounted(records):
             self.skip_to(record.sequence - 1)
+            self._hear(record.losses)
             dead = refused[record.sequence]
             self.sequence = record.sequence
             self.samples_dead += dead
@@ -59,8 +65,10 @@ class Ledger:
 
     def skip_to(self, sequence: int) -> None:
         """Count all records up to ``sequence`` that are not counted yet as dropped."""
-        self.dropped += max(0, sequence - self.sequence)
-        self.sequence = max(sequence, self.sequence)
+        if sequence > self.sequence:
+            self.dropped += sequence - self.sequence
+            self.sequence = sequence
+            self.untold_gap = 1
 
     def join(self, other: Ledger) -> None:
         """Take over the counts of the records behind ours."""
@@ -71,6 +79,16 @@ class Ledger:
         self.dead += other.dead
         self.samples_stored += other.samples_stored
         self.samples_dead += other.samples_dead
+        self.samples_dropped += other.samples_dropped
+        self.untold_gap = other.untold_gap
+
+    def _hear(self, losses: Sequence[Loss]) -> None:
+        """Count what the spool tells; it drops for all stores what the slowest has not read."""
+        for loss in losses:
+            if loss.reason not in (SIZE, AGE) or self.untold_gap:
+                self.samples_dropped += loss.samples
+        if losses:
+            self.untold_gap = 0
 
 
 _FIELDS = tuple(field.name for field in fields(Ledger))
@@ -85,8 +103,8 @@ def read_ledger(path: Path, default_since: int) -> Ledger:
     """Return the stored counts, or new ones that begin behind ``default_since``."""
     try:
         found = json.loads(path.read_bytes())
-        return Ledger(**{name: int(found[name]) for name in _FIELDS})
-    except (OSError, ValueError, LookupError, TypeError):
+        return Ledger(**{name: int(found.get(name, 0)) for name in _FIELDS})
+    except (OSError, ValueError, TypeError, AttributeError):
         return Ledger(since=default_since, sequence=default_since)
 
 

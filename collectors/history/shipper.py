@@ -164,6 +164,7 @@ def _ledger_status(drain: DrainStatus, newest: int, now_ns: int) -> LedgerStatus
         records_dead=sum(ledger.dead for ledger in counted),
         samples_stored=sum(ledger.samples_stored for ledger in counted),
         samples_dead=sum(ledger.samples_dead for ledger in counted),
+        samples_dropped=sum(ledger.samples_dropped for ledger in counted),
         queued_bytes=drain.queued_bytes,
         lag_s=round(lag_s, 3),
         last_error=drain.last_error,

@@ -192,6 +192,7 @@ def test_the_status_file_tells_each_second_how_far_every_collector_is_stored(
                 "records_dead": 0,
                 "samples_stored": 2,
                 "samples_dead": 0,
+                "samples_dropped": 0,
                 "queued_bytes": 0,
                 "lag_s": 0.0,
                 "last_error": None,

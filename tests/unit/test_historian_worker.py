@@ -10,6 +10,7 @@ import pytest
 
 from collectors.contract.points import Quality, Sample, series_key
 from collectors.history.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
+from collectors.history.clocks import Clocks
 from collectors.history.dead_letters import KEPT_FILES, DeadLetters
 from collectors.history.ledger import Ledger
 from collectors.history.segment import list_segments
@@ -103,7 +104,7 @@ class Plant:
                 max_bytes=10_000_000,
                 max_age_s=1e6,
                 segment_bytes=2000,
-                wall_ns=lambda: self.wall_ns,
+                clocks=Clocks(wall_ns=lambda: self.wall_ns),
             )
         self.wall_ns = time.time_ns() - int(age_s * 1e9)
         for _ in range(records):
@@ -267,6 +268,20 @@ def test_records_dropped_before_they_were_stored_are_counted(plant: Plant) -> No
     ledger = plant.ledger()
     assert ledger.dropped == firsts[2] - firsts[1]
     assert ledger.stored + ledger.dropped == ledger.sequence == 300
+
+
+def test_samples_that_the_spool_could_not_keep_are_told_to_the_ledger(plant: Plant) -> None:
+    plant.put(10)
+    plant.run(1)
+    at_ns = plant.wall_ns
+    huge = Sample(
+        point="plc/x", value=2**70, quality=Quality.GOOD, source_ns=at_ns, received_ns=at_ns
+    )
+    plant.spools["line1"].put([huge])
+    plant.put(1)
+    plant.run(1)
+    ledger = plant.ledger()
+    assert (ledger.samples_dropped, ledger.samples_stored, ledger.dropped) == (1, 11, 0)
 
 
 def test_what_the_store_refuses_is_kept_with_its_words_and_stops_nothing(plant: Plant) -> None:
