@@ -9,14 +9,21 @@ from pathlib import Path
 
 from collectors.contract.heartbeat import Heartbeat, HeartbeatError, parse_heartbeat
 from collectors.contract.ledger import ledger_path
-from collectors.history.embedded.reader import EmbeddedReader
+from collectors.contract.store_urls import StoreUrlError
 from collectors.history.read import HistoryReader
+from collectors.history.readers import open_reader
 from control_plane.account_commands import AccountCommands
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges
+from control_plane.device_commands import DeviceCommands
 from control_plane.domain.node import LOCAL_NODE, Tier, program_and_node
-from control_plane.errors import ControlPlaneError, HomeUnusable, InvalidProgramFile
+from control_plane.errors import (
+    ControlPlaneError,
+    HomeUnusable,
+    InvalidProgramFile,
+    SettingsError,
+)
 from control_plane.live.hub import Hub
 from control_plane.monitor import Monitor
 from control_plane.node_watch import LOOK_TIMEOUT_S, Context, NodeWatches
@@ -74,6 +81,7 @@ class Console:
     accounts: Accounts
     account_commands: AccountCommands
     process_commands: ProcessCommands
+    device_commands: DeviceCommands
     collector_changes: CollectorChanges
     applied_migrations: tuple[str, ...]
 
@@ -112,6 +120,7 @@ def build_console(
     local = nodes.local
     audit, desired, accounts = AuditTrail(database), DesiredStates(database), Accounts(database)
     memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
+    facts = _facts(settings, nodes)
     return Console(
         settings=settings,
         clock=clock,
@@ -121,7 +130,8 @@ def build_console(
         desired=desired,
         accounts=accounts,
         account_commands=AccountCommands(accounts, audit, clock),
-        process_commands=ProcessCommands(nodes, memory, clock, _facts(settings, nodes), wake),
+        process_commands=ProcessCommands(nodes, memory, clock, facts, wake),
+        device_commands=DeviceCommands(nodes, audit, clock, facts),
         collector_changes=CollectorChanges(
             settings.home,
             local.client,
@@ -184,9 +194,17 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
             monitor=monitor,
             scheduler=scheduler,
             hub=hub,
-            history=EmbeddedReader(settings.history_dir),
+            history=_history(settings),
             started_at=clock.now(),
         )
+
+
+def _history(settings: Settings) -> HistoryReader:
+    try:
+        return open_reader(settings.reader, settings.home)
+    except StoreUrlError as exc:
+        rule = f"a store whose token is there ({exc})"
+        raise SettingsError(variable="DAQ_READER", value=settings.reader.name, rule=rule) from exc
 
 
 def observing_context(console: Console) -> Context:

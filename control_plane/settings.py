@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from collectors.contract.store_urls import StoreUrl, StoreUrlError, parse_stores, reader_of
 from control_plane.domain.health import HealthCheckConfig
 from control_plane.errors import SettingsError
 
@@ -27,6 +28,8 @@ class Settings:
         database_url: State database (DATABASE_URL); SQLite below ``home`` by default.
         state_keep_days: So long the state database remembers restarts and health
             (DAQ_STATE_KEEP_DAYS); the audit trail stays.
+        stores: Where samples are stored (DAQ_STORES), the embedded store by default.
+        reader: The one of them that charts read (DAQ_READER), the first by default.
         language: ``en`` or ``zh-CN`` for console output (DAQ_LANG, else LC_ALL, LC_MESSAGES, LANG).
         max_live_clients: WebSocket connections served at once (DAQ_MAX_LIVE_CLIENTS).
         limits: Thresholds of the health checks.
@@ -37,6 +40,8 @@ class Settings:
     http_port: int = 8080
     database_url: str
     state_keep_days: int = 30
+    stores: tuple[StoreUrl, ...] = parse_stores("")
+    reader: StoreUrl = parse_stores("")[0]
     language: str = "en"
     max_live_clients: int = 64
     limits: HealthCheckConfig = field(default_factory=HealthCheckConfig)
@@ -74,12 +79,15 @@ def load_settings(environ: Mapping[str, str] | None = None, home: Path | None = 
     """
     env = os.environ if environ is None else environ
     root = _home(str(home) if home else env.get("DAQ_HOME") or "var")
+    stores, reader = _stores(env)
     return Settings(
         home=root,
         http_host=env.get("DAQ_HTTP_HOST") or "127.0.0.1",
         http_port=_integer(env, "DAQ_HTTP_PORT", 8080, 1, 65535),
         database_url=env.get("DATABASE_URL") or f"sqlite:///{root / 'state.db'}",
         state_keep_days=_integer(env, "DAQ_STATE_KEEP_DAYS", 30, 1, 3650),
+        stores=stores,
+        reader=reader,
         language=console_language(env),
         max_live_clients=_integer(env, "DAQ_MAX_LIVE_CLIENTS", 64, 1, 4000),
     )
@@ -95,6 +103,18 @@ def _home(text: str) -> Path:
         rule = f"a path of at most {_MAX_SOCKET_PATH - len('/run/supervisor.sock')} bytes"
         raise SettingsError(variable="DAQ_HOME", value=str(path), rule=rule)
     return path
+
+
+def _stores(env: Mapping[str, str]) -> tuple[tuple[StoreUrl, ...], StoreUrl]:
+    variable = "DAQ_STORES"
+    try:
+        stores = parse_stores(env.get(variable, ""))
+        variable = "DAQ_READER"
+        return stores, reader_of(stores, env.get(variable, ""))
+    except StoreUrlError as exc:
+        # The value is not shown, as somebody may have written a password into it.
+        rule = f"as in docs/operations.md ({exc})"
+        raise SettingsError(variable=variable, value="…", rule=rule) from exc
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

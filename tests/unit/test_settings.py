@@ -49,3 +49,28 @@ def test_the_state_database_remembers_for_a_sane_time(days: str, tmp_path: Path)
     with pytest.raises(SettingsError, match="DAQ_STATE_KEEP_DAYS"):
         load_settings(env)
     assert load_settings(env | {"DAQ_STATE_KEEP_DAYS": "7"}).state_keep_days == 7
+
+
+def test_stores_and_the_one_that_charts_read_come_from_the_environment(tmp_path: Path) -> None:
+    names = {"DAQ_STORES": "embedded: vm+http://127.0.0.1:8428", "DAQ_READER": "vm-127.0.0.1-8428"}
+    settings = load_settings({"DAQ_HOME": str(tmp_path), **names})
+    assert [store.kind for store in settings.stores] == ["embedded", "vm"]
+    assert settings.reader.kind == "vm"
+    assert load_settings({"DAQ_HOME": str(tmp_path)}).reader.kind == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "remedy"),
+    [
+        ("DAQ_STORES", "vm+http://me:secret@host", "token_file="),
+        ("DAQ_READER", "vm", "use one of: embedded"),
+    ],
+)
+def test_stores_that_cannot_be_used_are_explained_without_secrets(
+    tmp_path: Path, variable: str, value: str, remedy: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"DAQ_HOME": str(tmp_path), variable: value})
+    assert variable in str(caught.value)
+    assert remedy in str(caught.value)
+    assert "secret" not in str(caught.value)
