@@ -1,9 +1,10 @@
 """What a simulator serves: one TOML file a process, one protocol a file, one or many devices."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from simulators.addresses import AddressError, check_node_id
@@ -20,6 +21,13 @@ from simulators.signals import (
     reject_overlaps,
 )
 
+
+def _in_folder(path: str, info: ValidationInfo) -> str:
+    return str((info.context or {}).get("folder", Path()) / path)
+
+
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_in_folder)]
+"""A path beside the simulator's file, unless absolute."""
 _HIGHEST_CODE = {"modbus_tcp": 0xFF, "mitsubishi_mc": 0xFFFF, "opcua": 0xFFFFFFFF}
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -77,12 +85,12 @@ class _Device(Strict):
 class CertificateFiles(Strict):
     """PEM files, made, self-signed, if neither is there."""
 
-    cert: str
-    key: str
+    cert: PathText
+    key: PathText
 
 
 class TlsFiles(CertificateFiles):
-    ca: str | None = None
+    ca: PathText | None = None
     """Clients must show a certificate of this one."""
 
 

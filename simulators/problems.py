@@ -16,6 +16,7 @@ from simulators.config import ADAPTER, AnySimulator
 from simulators.waveforms import AnyWave
 
 LANGUAGES = ("en", "zh-CN")
+_HERE = Path()
 _MAX_CONFIG_BYTES = 8_000_000
 _Location = tuple[str | int, ...]
 
@@ -78,18 +79,23 @@ def load_simulator(path: Path) -> AnySimulator:
         raise _error(file, "not_toml", reason=str(exc)) from None
     except RecursionError:
         raise _error(file, "not_toml", reason="nested too deeply") from None
-    return parse_simulator(document, file=file)
+    return parse_simulator(document, file=file, folder=path.parent)
 
 
-def parse_simulator(document: Mapping[str, Any], *, file: str) -> AnySimulator:
+def parse_simulator(
+    document: Mapping[str, Any], *, file: str, folder: Path = _HERE
+) -> AnySimulator:
     """Validate a parsed TOML document; ``file`` is named in the problems.
+
+    Paths in it are relative to ``folder``.
 
     Raises:
         SimulatorFileError: see :func:`load_simulator`.
     """
     is_short = isinstance(document, Mapping) and "devices" not in document
     try:
-        return ADAPTER.validate_python(_unfold(document) if is_short else document)
+        content = _unfold(document) if is_short else document
+        return ADAPTER.validate_python(content, context={"folder": folder})
     except ValidationError as exc:
         details = exc.errors(include_url=False)
         # pydantic also calls a list too short when none of its entries is valid.
@@ -143,6 +149,7 @@ _CODES = {
     "dict_type": "not_table",
     "tuple_type": "not_table",
     "too_short": "empty_list",
+    "string_too_short": "bad_pattern",
 }
 
 

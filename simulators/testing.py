@@ -42,11 +42,13 @@ class RunningSimulator:
         pid: Of the process.
     """
 
-    def __init__(self, file: Path, *, truth: Path | None = None, port: int = 0) -> None:
+    def __init__(
+        self, file: Path, *, truth: Path | None = None, port: int = 0, truth_max_mb: int = 1000
+    ) -> None:
         self._command = [sys.executable, "-m", "simulators", str(file), "--port", str(port)]
         self._command += ["--control-port", "0"]
         if truth is not None:
-            self._command += ["--truth", str(truth)]
+            self._command += ["--truth", str(truth), "--truth-max-mb", str(truth_max_mb)]
         self._truth = truth
         self._process: subprocess.Popen[bytes] | None = None
         self.host = ""
@@ -126,7 +128,9 @@ class RunningSimulator:
         """
         if self._truth is None:
             raise RuntimeError("started without a truth log")
-        text = self._truth.read_text(encoding="utf-8")
+        older = self._truth.with_name(self._truth.name + ".1")
+        files = [path for path in (older, self._truth) if path.exists()]
+        text = "".join(path.read_text(encoding="utf-8") for path in files)
         return [json.loads(line) for line in text.split("\n")[:-1]]
 
 

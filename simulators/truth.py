@@ -12,6 +12,7 @@ from simulators.memory import Values
 from simulators.waveforms import Value
 
 _FLUSH_AFTER_S = 0.1
+_FLUSH_LINES = 1000
 DEFAULT_MAX_BYTES = 256_000_000
 
 
@@ -101,7 +102,9 @@ class TruthLog:
         except ValueError:
             text = json.dumps(_without_nan(line), ensure_ascii=False, allow_nan=False)
         self._lines.append(text + "\n")
-        if self._timer is None:
+        if len(self._lines) >= _FLUSH_LINES:
+            self.flush()
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_AFTER_S, self.flush)
 
 

@@ -5,12 +5,24 @@ it is fitted into the signal's type. The same time and seed always give the same
 often and in whatever order it is asked for.
 """
 
+import bisect
 import math
 import struct
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
+
+from simulators.replay import Recording, ReplayError, read_recording
 
 Value = bool | int | float | str
 """What a signal can hold."""
@@ -190,6 +202,50 @@ class TextList(_Wave):
         return self.values[math.floor(t_s / self.step_s) % len(self.values)]
 
 
+class Steps(_Wave):
+    """Shows each number for ``step_s`` seconds, then starts again."""
+
+    kind: Literal["steps"]
+    values: Annotated[tuple[Number, ...], Field(min_length=1, strict=False)]
+    step_s: Duration = 1.0
+
+    def at(self, t_s: float, seed: int) -> Value:
+        del seed
+        return self.values[math.floor(t_s / self.step_s) % len(self.values)]
+
+
+class CsvReplay(_Wave):
+    """Plays a column of a CSV file; the first column is the time in seconds.
+
+    Each value lasts until the next row. After the last row it starts again, as long after it as
+    that row came after the one before.
+    """
+
+    kind: Literal["csv"]
+    file: str
+    """Beside the simulator's file, unless absolute."""
+    column: str
+    _recording: Recording = PrivateAttr(default_factory=lambda: Recording((0.0,), (0.0,)))
+    _duration_s: float = PrivateAttr(1.0)
+
+    @model_validator(mode="after")
+    def _can_be_read(self, info: ValidationInfo) -> Self:
+        folder = (info.context or {}).get("folder", Path())
+        try:
+            self._recording = found = read_recording(folder / self.file, self.column)
+        except ReplayError as exc:
+            params = {name: str(value) for name, value in exc.params.items()}
+            raise PydanticCustomError(exc.code, "csv", params) from None
+        times = found.times_s
+        self._duration_s = times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1.0)
+        return self
+
+    def at(self, t_s: float, seed: int) -> Value:
+        del seed
+        index = bisect.bisect_right(self._recording.times_s, t_s % self._duration_s) - 1
+        return self._recording.values[index]
+
+
 class Writable(_Wave):
     """Holds what was written last; ``value`` until then."""
 
@@ -202,7 +258,8 @@ class Writable(_Wave):
 
 
 AnyWave = (
-    Sine | Ramp | Triangle | Square | Counter | RandomWalk | Constant | TextList | Writable
+    Sine | Ramp | Triangle | Square | Counter | RandomWalk | Steps | CsvReplay
+    | Constant | TextList | Writable
 )  # fmt: skip
 Wave = Annotated[AnyWave, Field(discriminator="kind")]
 

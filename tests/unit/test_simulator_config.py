@@ -72,6 +72,10 @@ def problems_of(document):
         (mc(signal(wave=wave("sine", period=1))), None),
         (mc(signal(wave=wave("sinus", value=1))), [("signals[0].wave.kind", "wave")]),
         (mc(signal(wave=wave("counter", step_s=0))), [("signals[0].wave.step_s", "too_small")]),
+        (
+            mc(signal(wave=wave("csv", file="nowhere.csv", column="a"))),
+            [("signals[0].wave", "csv_unreadable")],
+        ),
         (mc(signal(wave=wave(value=[1]))), [("signals[0].wave.value", "not_a_value")]),
         (mc(signal(wave=wave(value=70000))), [("signals[0]", "wave_range")]),
         (mc(signal(wave=wave(value="x"))), [("signals[0]", "wave_kind")]),

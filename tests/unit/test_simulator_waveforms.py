@@ -5,14 +5,17 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from simulators.waveforms import (
     Constant,
     Counter,
+    CsvReplay,
     Ramp,
     RandomWalk,
     Sine,
     Square,
+    Steps,
     TextList,
     Triangle,
     Writable,
@@ -60,6 +63,42 @@ def test_a_counter_counts_steps_of_time():
 def test_a_text_list_starts_again_after_its_last_text():
     wave = TextList(kind="text_list", values=["a", "b", "c"], step_s=2)
     assert [wave.at(t, seed=0) for t in (0, 2, 4, 6)] == ["a", "b", "c", "a"]
+
+
+def test_steps_start_again_after_the_last_one():
+    wave = Steps(kind="steps", values=[1, 5, 2.5], step_s=2)
+    assert [wave.at(t, seed=0) for t in (0, 1.9, 2, 4, 6)] == [1, 1, 5, 2.5, 1]
+
+
+def replay(tmp_path, text, column="b"):
+    (tmp_path / "run.csv").write_text(text)
+    document = {"kind": "csv", "file": "run.csv", "column": column}
+    return CsvReplay.model_validate(document, context={"folder": tmp_path})
+
+
+def test_a_recording_is_played_row_by_row_and_again(tmp_path):
+    wave = replay(tmp_path, "t,a,b\n10,0,1\n11,0,2\n\n13,0,3\n")
+    assert [wave.at(t, seed=0) for t in (0, 0.9, 1, 2.9, 3, 4.9, 5, 6)] == [1, 1, 2, 2, 3, 3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ("t,a\n0,1\n", "csv_column", None),
+        ("", "csv_column", None),
+        ("t,b\n", "csv_empty", None),
+        ("t,b\n0,1\n1,x\n", "csv_row", "3"),
+        ("t,b\n0,1\n1\n", "csv_row", "3"),
+        ("t,b\n0,1\n0,1\n", "csv_time", "3"),
+        ("t,b\nnan,1\n", "csv_time", "2"),
+    ],
+)
+def test_a_recording_that_cannot_be_played_says_which_line(tmp_path, text, code, line):
+    with pytest.raises(ValidationError) as caught:
+        replay(tmp_path, text)
+    (detail,) = caught.value.errors()
+    assert detail["type"] == code
+    assert detail["ctx"].get("line") == line
 
 
 @pytest.mark.parametrize("value", [True, 7, 2.5, "text"])
