@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from collectors.contract.messages import DEFAULT_LANGUAGE, sentence
 
 _PACKAGE = "collectors.contract"
-_MAX_CONFIG_BYTES = 8_000_000
+_MAX_CONFIG_BYTES = 32_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +67,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file.
 
     Raises:
-        ConfigError: missing, unreadable, larger than 8 MB, not UTF-8, or not TOML (with its line).
+        ConfigError: missing, unreadable, larger than 32 MB, not UTF-8, or not TOML (with its line).
     """
     file = str(path)
     try:
         if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise ConfigError.single(file, "", "too_large", {"limit_mb": 8})
+            raise ConfigError.single(file, "", "too_large", {"limit_mb": 32})
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         repr(document)  # An integer too long to be shown can be written in hexadecimal.
         return document

@@ -1,8 +1,11 @@
 """Reads and writes one Modbus device."""
 
+import pickle
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 from collectors.contract.columns import Columns
@@ -93,8 +96,14 @@ class ModbusDriver:
         self._gateway.leave(self._id)
 
     def _set_points(self, device: ModbusDevice) -> None:
+        packed = zlib.compress(pickle.dumps(device), 1)
+
+        def replan(group: str) -> tuple[Block, ...]:
+            return plan(pickle.loads(packed))[group]
+
         self._readers = {
-            group: BlockReader(blocks, self._request) for group, blocks in plan(device).items()
+            group: BlockReader(blocks, self._request, replan=partial(replan, group))
+            for group, blocks in plan(device).items()
         }
         self._writable = {point.name: point for point in device.points if point.writable}
 

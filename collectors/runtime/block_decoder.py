@@ -9,6 +9,7 @@ import struct
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -29,7 +30,7 @@ class _Lane:
 
     swapped: bool
     little_endian: bool
-    layout: str = ""
+    codes: list[str] = field(default_factory=list)
     end_bytes: int = 0
     fields: list[int] = field(default_factory=list)
     unpack: Callable[[bytes], tuple[Any, ...]] = tuple
@@ -39,15 +40,15 @@ class _Lane:
         gap = start_bytes - self.end_bytes
         if gap < 0:
             return False
-        self.layout += f"{gap}x{code}" if gap else code
+        self.codes += [f"{gap}x", code] if gap else [code]
         self.end_bytes = start_bytes + struct.calcsize(f">{code}")
         self.fields.append(index)
         return True
 
     def compile(self) -> None:
-        self.unpack = struct.Struct(
-            f"{'<' if self.little_endian else '>'}{self.layout}"
-        ).unpack_from
+        runs = [(code, len(list(same))) for code, same in groupby(self.codes)]
+        layout = "".join(code * count if "x" in code else f"{count}{code}" for code, count in runs)
+        self.unpack = struct.Struct(("<" if self.little_endian else ">") + layout).unpack_from
 
 
 class _BlockDecoder:

@@ -7,7 +7,7 @@ finds the culprit in a few requests, so that only its point is bad and its neigh
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from collectors.contract.columns import Columns, Runs
 from collectors.contract.points import Quality, Value
@@ -57,10 +57,10 @@ class _Reading:
     source_ns: list[tuple[int, int]] = field(default_factory=list)
     received_ns: list[tuple[int, int]] = field(default_factory=list)
 
-    def add(self, block: Block, answer: Answer | Refusal, decode: BlockDecode) -> None:
-        count = len(block.fields)
+    def add(self, part: "_Part", answer: Answer | Refusal) -> None:
+        count = part.points
         if isinstance(answer, Answer):
-            values, all_good = decode(answer.payload)
+            values, all_good = part.decode(answer.payload)
             self.values += values
             self.qualities += _qualities_of(values, all_good=all_good)
             self.codes.append((0, count))
@@ -89,26 +89,58 @@ class _Reading:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A request and what decodes its answer.
+
+    Attributes:
+        block: Without its fields where ``merged_at`` says which merged block it is.
+        points: How many it reads.
+    """
+
+    block: Block
+    decode: BlockDecode
+    points: int
+    merged_at: int | None = None
+
+
 class BlockReader:
-    """The requests of one poll group, as merged as the device allows."""
+    """The requests of one poll group, as merged as the device allows.
+
+    Args:
+        merged: The requests as planned.
+        replan: Returns ``merged`` again. With it the fields are let go of: the points of a large
+            site cost megabytes and are needed again only if a device refuses a request.
+    """
 
     def __init__(
         self,
         merged: tuple[Block, ...],
         request: Request,
         clock: Callable[[], float] = time.monotonic,
+        replan: Callable[[], tuple[Block, ...]] | None = None,
     ) -> None:
         self._request = request
         self._clock = clock
+        self._replan = replan or (lambda: merged)
         self._points = tuple(field.point for block in merged for field in block.fields)
         self._split_at_s: float | None = None
-        self._blocks = self._compiled = [(block, compile_block(block)) for block in merged]
+        self._merged = [
+            _Part(
+                block=replace(block, fields=()) if replan else block,
+                decode=compile_block(block),
+                points=len(block.fields),
+                merged_at=at,
+            )
+            for at, block in enumerate(merged)
+        ]
+        self._parts = self._merged
         self._hopeless: set[int] = set()
-        """Merged blocks (by id) of which the device refused every single point."""
+        """Parts (by id) of which the device refused every single point: halving is no use."""
 
     def merge_again(self) -> None:
         """Forget what the device refused, as after a reconnect or five minutes."""
-        self._blocks, self._split_at_s = self._compiled, None
+        self._parts, self._split_at_s = self._merged, None
         self._hopeless.clear()
 
     async def read(self) -> Columns:
@@ -120,47 +152,48 @@ class BlockReader:
         if self._split_at_s is not None and self._clock() - self._split_at_s > RETRY_MERGED_S:
             self.merge_again()
         reading = _Reading()
-        kept: list[tuple[Block, BlockDecode]] = []
-        for block, decode in self._blocks:
-            answer = await self._request(block)
-            if _may_split(answer) and len(block.fields) > 1 and id(block) not in self._hopeless:
-                kept.extend(await self._split(block, decode, reading))
+        kept: list[_Part] = []
+        for part in self._parts:
+            answer = await self._request(part.block)
+            if _may_split(answer) and part.points > 1 and id(part) not in self._hopeless:
+                kept.extend(await self._split(part, reading))
             else:
-                kept.append((block, decode))
-                reading.add(block, answer, decode)
-        self._blocks = kept
+                kept.append(part)
+                reading.add(part, answer)
+        self._parts = kept
         return reading.columns(self._points)
 
-    async def _split(
-        self, refused: Block, decode: BlockDecode, reading: _Reading
-    ) -> list[tuple[Block, BlockDecode]]:
+    async def _split(self, refused: _Part, reading: _Reading) -> list[_Part]:
         """Add what the parts of a refused block bring; return what to read from now on."""
         found = _Reading()
-        parts: list[tuple[Block, BlockDecode]] = []
+        parts: list[_Part] = []
         answered = False
-        open_blocks = list(reversed(halve(refused)))
+        whole = refused.block
+        if refused.merged_at is not None:
+            whole = self._replan()[refused.merged_at]
+        open_blocks = list(reversed(halve(whole)))
         while open_blocks:
             block = open_blocks.pop()
             answer = await self._request(block)
             if _may_split(answer) and len(block.fields) > 1:
                 open_blocks.extend(reversed(halve(block)))
             else:
-                part = (block, compile_block(block))
+                part = _Part(block=block, decode=compile_block(block), points=len(block.fields))
                 parts.append(part)
-                found.add(block, answer, part[1])
+                found.add(part, answer)
                 answered = answered or isinstance(answer, Answer)
         reading.extend(found)
         if self._split_at_s is None:
             self._split_at_s = self._clock()
         if not answered:
             self._hopeless.add(id(refused))
-            return [(refused, decode)]
+            return [refused]
         _log.info(
             "a refused request is split",
             extra={
-                "device": refused.fields[0].point.partition("/")[0],
-                "area": refused.area,
-                "start": refused.start,
+                "device": whole.fields[0].point.partition("/")[0],
+                "area": whole.area,
+                "start": whole.start,
                 "requests": len(parts),
             },
         )

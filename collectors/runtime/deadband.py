@@ -17,6 +17,7 @@ _NEVER: float = math.nan
 """A number from which every other one differs by more than any deadband."""
 _NO_BAND = -1.0
 """A deadband that every reading exceeds."""
+_GOOD = (int(Quality.GOOD), 0)
 _EARLY = 8
 """A value may be repeated an eighth of its longest silence early, so that repeats come together
 and not one by one in each cycle."""
@@ -102,7 +103,7 @@ class Gate:
         for i in kept:
             last[i] = columns.values[i]  # type: ignore[assignment] # not None, or see except
             self._stored_ns[i] = now_ns
-            self._status[i] = (Quality.GOOD, 0)
+            self._status[i] = _GOOD
         return kept
 
     def _due(self, now_ns: int) -> list[int]:
@@ -138,9 +139,9 @@ class Gate:
 
     def _note(self, place: int, value: Value | None, status: tuple[int, int], at_ns: int) -> None:
         self._last[place] = _NEVER if value is None else value
-        self._status[place] = status
+        self._status[place] = _GOOD if status == _GOOD else status
         self._stored_ns[place] = at_ns
-        if status == (Quality.GOOD, 0):
+        if status == _GOOD:
             self._abnormal.discard(place)
         else:
             self._abnormal.add(place)
@@ -167,7 +168,7 @@ class Gate:
         self._place: dict[str, int] = {}
         self._last: list[Value] = [_NEVER] * count
         self._stored_ns = array("q", bytes(8 * count))
-        self._status = [(int(Quality.GOOD), 0)] * count
+        self._status = [_GOOD] * count
         self._abnormal: set[int] = set()
         """Points of which another quality than good was stored last."""
         self._repeat_ns = 0

@@ -18,7 +18,7 @@ from collectors.runtime.driver import (
     OnLost,
     Traffic,
 )
-from collectors.runtime.group import GroupState, PunctualityOf, fingerprints_of, groups_of
+from collectors.runtime.group import GroupState, PunctualityOf, groups_of
 from collectors.runtime.pending_writes import PendingWrites
 
 CLOSE_S = 0.4
@@ -72,6 +72,8 @@ class DeviceTask:
         state: DeviceState,
     ) -> None:
         self.state = state
+        self.digest = b""
+        """Of the configuration in force, to be compared with a changed one."""
         self._outlet = outlet
         self._origin_mono = origin_mono
         self._driver = make_driver(self.state.traffic, self._interrupt)
@@ -140,14 +142,6 @@ class DeviceTask:
     def has_point(self, name: str) -> bool:
         """Tell whether the device has a point of this name."""
         return any(f"{self.device.id}/{name}" in group.points for group in self._groups.values())
-
-    def is_made_from(self, device: AnyDevice) -> bool:
-        """Tell whether ``device`` is what is running already."""
-        if device.model_copy(update={"points": ()}) != self.device:
-            return False
-        return fingerprints_of(device) == {
-            group_id: group.fingerprint for group_id, group in self._groups.items()
-        }
 
     def renew_punctuality(self) -> None:
         """Count the cycles of the groups where they are counted now."""

@@ -47,7 +47,9 @@ class GroupState:
         self._gate = Gate(rules) if any(map(_is_rule, rules.values())) else None
         self.points = tuple(rules)
         # A point that has never been read has no usable value either.
-        self._bad = set(rules)
+        self._names = frozenset(rules)
+        """Until the first whole reading has come."""
+        self._bad = set(self._names)
         self._is_marked_lost = False
         self._reported_bad = 0
         self._logged_mono = -_LOG_PAUSE_S
@@ -72,6 +74,9 @@ class GroupState:
     def take(self, reading: Columns | Sequence[Sample]) -> tuple[Columns, Sequence[int] | None]:
         """Return a reading with its clamps applied, and which of it to store; ``None`` is all."""
         columns = reading if isinstance(reading, Columns) else columns_of(reading)
+        if len(columns) == len(self._names) and self._names == set(columns.points):
+            # The same names as other objects would be there twice.
+            self.points, self._names = columns.points, frozenset()
         if self._gate is not None:
             columns = self._gate.clamped(columns)
         self._is_marked_lost = False
@@ -134,11 +139,6 @@ def groups_of(
         group.id: GroupState(device.id, group, points, origin_mono, punctuality_of)
         for group, points in _points_by_group(device)
     }
-
-
-def fingerprints_of(device: AnyDevice) -> dict[str, bytes]:
-    """Return the :func:`fingerprint_of` each group that has points."""
-    return {group.id: fingerprint_of(group, points) for group, points in _points_by_group(device)}
 
 
 def _points_by_group(device: AnyDevice) -> list[tuple[PollGroup, list[AnyPoint]]]:

@@ -25,9 +25,9 @@ from collectors.runtime.driver import (
     describe,
     plan_of,
 )
+from collectors.runtime.packed_config import expected_samples_per_s
 from collectors.runtime.table import render
 from collectors.runtime.values import fault
-from collectors.runtime.vitals import expected_samples_per_s
 
 EXIT_BAD_VALUES = 1
 
@@ -62,7 +62,7 @@ def check(path: Path, as_json: bool, language: str) -> int:
         "devices": len(config.devices),
         "points": sum(len(device.points) for device in config.devices),
         "requests": len(requests),
-        "samples_per_s": f"{expected_samples_per_s(config):g}",
+        "samples_per_s": f"{sum(map(expected_samples_per_s, config.devices)):g}",
     }
     print(say("check.summary", facts))
     return EXIT_OK

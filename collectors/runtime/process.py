@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from collectors.contract.config import AnyCollector
 from collectors.contract.config_problems import ConfigError
 from collectors.contract.heartbeat import SpoolStatus, heartbeat_path
 from collectors.contract.ledger import ledger_path
@@ -15,10 +14,11 @@ from collectors.contract.log_format import start_json_logging
 from collectors.contract.messages import sentence
 from collectors.contract.signals import EXIT_CONFIG, EXIT_OK
 from collectors.runtime.cli import PACKAGE
-from collectors.runtime.config_file import load_with_revision, log_problems
+from collectors.runtime.config_file import load_in_fork, log_problems
 from collectors.runtime.heartbeat import Beater
 from collectors.runtime.ledger import WINDOW_S, Admission, BootLedger
 from collectors.runtime.lock import CollectorLock, LockHeld
+from collectors.runtime.packed_config import PackedConfig
 from collectors.runtime.runner import EXIT_CRASH, STOP_SIGNALS, Runner
 from collectors.runtime.vitals import Vitals
 
@@ -31,9 +31,10 @@ _log = logging.getLogger(__name__)
 
 def run(path: Path, home: Path, language: str) -> int:
     """Acquire until stopped. Ends the process itself; the return value is for the type only."""
+    loaded = _load(path)  # before there is a second thread
     listener = start_json_logging(path.stem, "info")
     try:
-        code = _run(path, home, language)
+        code = _run(path, home, loaded, language)
     except Exception:  # noqa: BLE001 - the last line of a process that is about to die
         _log.critical("collector crashed", exc_info=True)
         code = EXIT_CRASH
@@ -47,14 +48,20 @@ def run(path: Path, home: Path, language: str) -> int:
     os._exit(code)
 
 
-def _run(path: Path, home: Path, language: str) -> int:
+def _load(path: Path) -> PackedConfig | ConfigError:
     try:
-        config, revision = load_with_revision(path)
+        return load_in_fork(path)
     except ConfigError as exc:
-        log_problems(exc.problems)
-        for problem in exc.problems:
+        return exc
+
+
+def _run(path: Path, home: Path, loaded: PackedConfig | ConfigError, language: str) -> int:
+    if isinstance(loaded, ConfigError):
+        log_problems(loaded.problems)
+        for problem in loaded.problems:
             print(problem.text(language), file=sys.stderr)
         return EXIT_CONFIG
+    config = loaded.config
     logging.getLogger().setLevel(config.log_level.upper())
     lock = CollectorLock(
         home / "run" / "lock" / f"{config.name}.lock", os.environ.get("SUPERVISOR_SERVER_URL")
@@ -71,12 +78,13 @@ def _run(path: Path, home: Path, language: str) -> int:
         # Not asyncio.run(), which waits for threads at the end; see run().
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(_live(path, home, config, revision, language))
+        return loop.run_until_complete(_live(path, home, loaded, language))
     finally:
         lock.release()
 
 
-async def _live(path: Path, home: Path, config: AnyCollector, revision: str, language: str) -> int:
+async def _live(path: Path, home: Path, packed: PackedConfig, language: str) -> int:
+    config = packed.config
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         # The loop keeps a signal until it turns, and by then the handler for it is in place: a stop
@@ -86,14 +94,14 @@ async def _live(path: Path, home: Path, config: AnyCollector, revision: str, lan
     admission = ledger.begin()
     if admission.is_refused:
         _say_quarantined(config.name, admission.unplanned_starts, language)
-        code = await _beat_in_quarantine(heartbeat_path(home, config.name), config, revision)
+        code = await _beat_in_quarantine(heartbeat_path(home, config.name), packed)
         # Not before: if it dies while it waits, supervisord starts it again, and that is nobody's
         # decision.
         ledger.quarantine()
         return code
     if admission.unplanned_starts:
         _log_unplanned(admission)
-    code = await Runner(path, home, config, revision).run(admission.hold_s)
+    code = await Runner(path, home, packed).run(admission.hold_s)
     if code == EXIT_OK:
         ledger.end()
     return code
@@ -116,7 +124,7 @@ def _say_quarantined(name: str, starts: int, language: str) -> None:
     print(sentence(PACKAGE, "run.quarantined", params, language), file=sys.stderr)
 
 
-async def _beat_in_quarantine(path: Path, config: AnyCollector, revision: str) -> int:
+async def _beat_in_quarantine(path: Path, packed: PackedConfig) -> int:
     """Stay until supervisord takes this process for started; touch neither spool nor devices.
 
     Returns:
@@ -125,9 +133,7 @@ async def _beat_in_quarantine(path: Path, config: AnyCollector, revision: str) -
     asked_to_stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
-    vitals = Vitals(
-        config=config, config_revision=revision, spool_status=SpoolStatus, is_quarantined=True
-    )
+    vitals = Vitals(packed=packed, spool_status=SpoolStatus, is_quarantined=True)
     beater = Beater(path, vitals)
     beater.start()
     with contextlib.suppress(TimeoutError):

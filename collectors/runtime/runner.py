@@ -12,16 +12,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from collectors.contract.columns import Columns
-from collectors.contract.config import AnyCollector, AnyDevice
+from collectors.contract.config import AnyCollector
 from collectors.contract.config_problems import ConfigError
 from collectors.contract.heartbeat import ReloadOutcome, heartbeat_path
 from collectors.contract.signals import CLEAR_CACHE, EXIT_OK, RELOAD_CONFIG, RESET_CONNECTIONS
 from collectors.history.spool import SpoolWriter
 from collectors.runtime.commands import CommandDesk, Hands
-from collectors.runtime.config_file import load_with_revision, log_problems
+from collectors.runtime.config_file import load_beside, log_problems
 from collectors.runtime.device import DeviceState, DeviceTask, Outlet
 from collectors.runtime.driver import create_driver
 from collectors.runtime.heartbeat import Beater
+from collectors.runtime.packed_config import PackedConfig, PackedDevice
 from collectors.runtime.stdin import read_commands
 from collectors.runtime.vitals import Vitals
 
@@ -35,18 +36,17 @@ _log = logging.getLogger(__name__)
 class Runner:
     """Runs one collector until it is told to stop or one of its parts crashes."""
 
-    def __init__(self, path: Path, home: Path, config: AnyCollector, revision: str) -> None:
+    def __init__(self, path: Path, home: Path, packed: PackedConfig) -> None:
         self._path = path
+        config = packed.config
         self._home = home
         self._spool = SpoolWriter(
             home / "spool" / config.name,
             max_bytes=config.spool.max_bytes,
             max_age_s=config.spool.max_age_s,
         )
-        self._unstarted: Sequence[AnyDevice] = config.devices
-        self._vitals = Vitals(
-            config=config, config_revision=revision, spool_status=self._spool.status
-        )
+        self._unstarted = packed.devices
+        self._vitals = Vitals(packed=packed, spool_status=self._spool.status)
         self._beater = Beater(heartbeat_path(home, config.name), self._vitals)
         self._outlet = Outlet(
             deliver=self._deliver,
@@ -107,8 +107,9 @@ class Runner:
         return self._asked_to_stop.is_set()
 
     async def _acquire(self) -> int:
-        for device in self._unstarted:
-            self._start_device(device)
+        for packed in self._unstarted:
+            self._start_device(packed)
+            await asyncio.sleep(0)  # those that run already should not wait
         self._unstarted = ()
         self._desk.is_open = True
         # What is there now stays for good: never look through it again.
@@ -154,13 +155,15 @@ class Runner:
             await asyncio.sleep(_SYNC_S)
             await asyncio.to_thread(self._spool.sync_if_due)
 
-    def _start_device(self, device: AnyDevice, state: DeviceState | None = None) -> None:
+    def _start_device(self, packed: PackedDevice, state: DeviceState | None = None) -> None:
+        device = packed.unpack()
         make_driver = functools.partial(
             create_driver, self._vitals.config.protocol, device, home=self._home
         )
         task = DeviceTask(
             device, make_driver, self._outlet, self._origin_mono, state or DeviceState()
         )
+        task.digest = packed.digest
         if self._vitals.frequency_factor != 1:
             task.set_factor(self._vitals.frequency_factor)
         self._vitals.devices[device.id] = task
@@ -197,8 +200,9 @@ class Runner:
     async def _reload(self) -> None:
         revision, problem = "", ""
         try:
-            config, revision = load_with_revision(self._path)
-            self._check_reloadable(config)
+            packed = await load_beside(self._path)
+            revision = packed.revision
+            self._check_reloadable(packed.config)
         except ConfigError as exc:
             log_problems(exc.problems)
             problem = exc.problems[0].text()
@@ -206,7 +210,7 @@ class Runner:
             if revision == self._vitals.config_revision:
                 _log.info("configuration unchanged", extra={"revision": revision})
             else:
-                await self._apply(config, revision)
+                await self._apply(packed)
         self._vitals.last_reload = ReloadOutcome(
             at=datetime.now(UTC), accepted=not problem, revision=revision, problem=problem
         )
@@ -218,38 +222,39 @@ class Runner:
             if getattr(config, key) != getattr(old, key):
                 raise ConfigError.single(str(self._path), key, "needs_restart", {"key": key})
 
-    async def _apply(self, config: AnyCollector, revision: str) -> None:
+    async def _apply(self, packed: PackedConfig) -> None:
         """Go over to a changed file; devices and groups that are the same never notice."""
         tasks = self._vitals.devices
-        new = {device.id: device for device in config.devices}
-        same = {
-            name for name, task in tasks.items() if name in new and task.is_made_from(new[name])
-        }
-        adopted = {
-            name
-            for name, task in tasks.items()
-            if name in new and name not in same and task.adopt(new[name])
-        }
+        new = {device.id: device for device in packed.devices}
+        both = {name: task for name, task in tasks.items() if name in new}
+        same = {name for name, task in both.items() if task.digest == new[name].digest}
+        adopted = {n for n, t in both.items() if n not in same and _adopt(t, new[n])}
         stopped = {name: tasks.pop(name) for name in list(tasks) if name not in same | adopted}
         await self._stop_devices(list(stopped.values()))
-        self._vitals.adopt(config, revision)
+        self._vitals.adopt(packed)
         removed = set(stopped) - set(new)
-        for name, device in new.items():
-            if name not in same | adopted:
-                # The counters of a device go on under its new settings.
-                earlier = stopped.pop(name, None)
-                self._start_device(device, earlier.state if earlier else None)
+        for name in new.keys() - same - adopted:
+            # The counters of a device go on under its new settings.
+            earlier = stopped.pop(name, None)
+            self._start_device(new[name], earlier.state if earlier else None)
         for task in stopped.values():
             self._vitals.retired_late_cycles += task.state.late_cycles
             self._vitals.retired_skipped_cycles += task.state.skipped_cycles
-        logging.getLogger().setLevel(config.log_level.upper())
+        logging.getLogger().setLevel(packed.config.log_level.upper())
         _log.info(
             "configuration reloaded",
             extra={
-                "revision": revision,
+                "revision": packed.revision,
                 "same": len(same),
                 "adopted": len(adopted),
                 "removed": len(removed),
                 "started": len(new) - len(same) - len(adopted),
             },
         )
+
+
+def _adopt(task: DeviceTask, packed: PackedDevice) -> bool:
+    if not task.adopt(packed.unpack()):
+        return False
+    task.digest = packed.digest
+    return True

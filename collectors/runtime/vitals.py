@@ -4,16 +4,17 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from collectors.contract.columns import Columns
 from collectors.contract.commands import OUTCOMES_KEPT, CommandOutcome
-from collectors.contract.config import AnyCollector, AnyDevice
+from collectors.contract.config import AnyCollector
 from collectors.contract.heartbeat import ReloadOutcome, SpoolStatus
 from collectors.contract.points import Quality
 from collectors.runtime.device import DeviceTask
+from collectors.runtime.packed_config import PackedConfig
 from collectors.runtime.timing import Punctuality
 
 _WINDOW_S = 10.0
@@ -88,15 +89,9 @@ class LagProbe:
 
 @dataclass(slots=True, kw_only=True)
 class Vitals:
-    """All that the heartbeat tells, kept by the runner and its device tasks.
+    """All that the heartbeat tells, kept by the runner and its device tasks."""
 
-    Attributes:
-        config: In force, without the points: thousands of them cost megabytes.
-        point_counts: Of each device.
-    """
-
-    config: AnyCollector
-    config_revision: str
+    packed: InitVar[PackedConfig]
     spool_status: Callable[[], SpoolStatus]
     devices: dict[str, DeviceTask] = field(default_factory=dict)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -111,25 +106,26 @@ class Vitals:
     outcomes: deque[CommandOutcome] = field(default_factory=lambda: deque(maxlen=OUTCOMES_KEPT))
     held_until: datetime | None = None
     is_quarantined: bool = False
+    config: AnyCollector = field(init=False)
+    """In force; without the points, thousands of which cost megabytes."""
+    config_revision: str = field(init=False)
     point_counts: dict[str, int] = field(init=False)
     _samples_per_s: float = field(init=False)
-    _intervals_s: dict[str, list[float]] = field(init=False)
+    _intervals_s: dict[str, tuple[float, ...]] = field(init=False)
     _punctuality: dict[tuple[str, float], Punctuality] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.adopt(self.config, self.config_revision)
+    def __post_init__(self, packed: PackedConfig) -> None:
+        self.adopt(packed)
 
-    def adopt(self, config: AnyCollector, revision: str) -> None:
+    def adopt(self, packed: PackedConfig) -> None:
         """Put a configuration in force."""
-        self.config_revision = revision
-        self.point_counts = {device.id: len(device.points) for device in config.devices}
-        self._intervals_s = {device.id: _intervals_s(device) for device in config.devices}
-        self._samples_per_s = expected_samples_per_s(config)
+        self.config, self.config_revision = packed.config, packed.revision
+        self.point_counts = {device.id: device.points for device in packed.devices}
+        self._intervals_s = {device.id: device.intervals_s for device in packed.devices}
+        self._samples_per_s = sum(device.samples_per_s for device in packed.devices)
         self._punctuality.clear()
         for task in self.devices.values():
             task.renew_punctuality()
-        without_points = [d.model_copy(update={"points": ()}) for d in config.devices]
-        self.config = config.model_copy(update={"devices": tuple(without_points)})
 
     def punctuality_of(self, group_id: str, interval_s: float) -> Punctuality:
         """Return where the cycles of a group are counted, together for all devices."""
@@ -164,23 +160,9 @@ class Vitals:
         return [interval_s for each in self._intervals_s.values() for interval_s in each]
 
 
-def expected_samples_per_s(config: AnyCollector) -> float:
-    total = 0.0
-    for device in config.devices:
-        interval_s = {group.id: group.interval_s for group in device.groups}
-        total += sum(1 / interval_s[point.group] for point in device.points)
-    return total
-
-
 def rss_bytes() -> int:
     """Return the memory that this process holds; 0 where the kernel does not tell."""
     try:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, LookupError, ValueError):
         return 0
-
-
-def _intervals_s(device: AnyDevice) -> list[float]:
-    """Return the intervals of the poll groups that have points."""
-    used = {point.group for point in device.points}
-    return [group.interval_s for group in device.groups if group.id in used]

@@ -19,6 +19,7 @@ from collectors.history.spool_reader import SpoolReader
 from collectors.runtime import driver as driver_table
 from collectors.runtime.device import DeviceState, DeviceTask, Outlet
 from collectors.runtime.driver import ConnectionLost, OnLost, Traffic
+from collectors.runtime.packed_config import pack
 from collectors.runtime.runner import EXIT_CRASH, Runner
 from collectors.runtime.timing import Punctuality
 from collectors.runtime.values import fault, reading
@@ -300,7 +301,7 @@ def test_a_crash_of_one_device_ends_the_process_with_the_samples_of_all_kept(
     file.write_text("")
 
     async def scenario() -> int:
-        return await Runner(file, tmp_path, collector(), revision_of(file)).run()
+        return await Runner(file, tmp_path, pack(collector(), revision_of(file))).run()
 
     assert asyncio.run(asyncio.wait_for(scenario(), 10)) == EXIT_CRASH
     (record,) = SpoolReader(tmp_path / "spool" / "line1", "test").read(1)

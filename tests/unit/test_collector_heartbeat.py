@@ -14,6 +14,7 @@ from collectors.contract.points import Quality, Sample, Value
 from collectors.runtime.device import DeviceState, DeviceTask, Outlet
 from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteRefused
 from collectors.runtime.heartbeat import Beater, build
+from collectors.runtime.packed_config import pack
 from collectors.runtime.timing import Punctuality
 from collectors.runtime.vitals import LagProbe, RateMeter, Totals, Vitals
 
@@ -62,8 +63,7 @@ def vitals() -> Vitals:
     collector = config()
     task = DeviceTask(collector.devices[0], make_driver, outlet, 0.0, DeviceState())
     return Vitals(
-        config=collector,
-        config_revision="abc",
+        packed=pack(collector, "abc"),
         spool_status=lambda: SpoolStatus(samples_in=5),
         devices={"plc": task},
     )
