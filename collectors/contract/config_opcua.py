@@ -24,6 +24,8 @@ SecurityPolicy = Literal[
 ]  # fmt: skip
 SecurityMode = Literal["sign", "sign_and_encrypt"]
 
+MIN_QUEUE = 10
+"""A server under load sends late, and what changes meanwhile must find room."""
 FASTEST_QUEUE = 100
 """Changes that a server keeps for us where it samples as fast as it can."""
 
@@ -62,10 +64,10 @@ class OpcUaGroup(PollGroup):
 
     @property
     def changes_kept(self) -> int:
-        """What is asked of the server: twice what can change between two notifications."""
+        """What is asked of the server: at least twice what can change between notifications."""
         if self.queue_size is not None:
             return self.queue_size
-        return FASTEST_QUEUE if self.sampling_s == 0 else 2 * self._changes
+        return FASTEST_QUEUE if self.sampling_s == 0 else max(MIN_QUEUE, 2 * self._changes)
 
     @property
     def _changes(self) -> int:

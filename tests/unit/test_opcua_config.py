@@ -113,10 +113,10 @@ def test_a_group_has_the_mode_of_its_device_or_its_own() -> None:
 @pytest.mark.parametrize(
     ("group", "publishing_s", "sampling_s", "changes_kept"),
     [
-        ({}, 1.0, 1.0, 2),
-        ({"publishing_interval_s": 0.5}, 0.5, 0.5, 2),
+        ({}, 1.0, 1.0, 10),
+        ({"publishing_interval_s": 0.5}, 0.5, 0.5, 10),
         ({"sampling_interval_s": 0.1}, 1.0, 0.1, 20),
-        ({"sampling_interval_s": 0.3}, 1.0, 0.3, 8),
+        ({"sampling_interval_s": 0.3}, 1.0, 0.3, 10),
         ({"sampling_interval_s": 0.0}, 1.0, 0.0, 100),
         ({"sampling_interval_s": 0.1, "queue_size": 10}, 1.0, 0.1, 10),
     ],
