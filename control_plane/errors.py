@@ -150,6 +150,30 @@ class RestoreFailed(ControlPlaneError):
     code = "restore_failed"
 
 
+class ExportTooLarge(ControlPlaneError):
+    """An export has more rows than its form of file takes."""
+
+    code = "export_too_large"
+
+
+class TooManyExports(ControlPlaneError):
+    """As many exports are under way as may be."""
+
+    code = "too_many_exports"
+
+
+class UnknownExport(ControlPlaneError):
+    """No export of this id was begun by this user."""
+
+    code = "unknown_export"
+
+
+class ExportCancelled(ControlPlaneError):
+    """The export was ended by the one who began it."""
+
+    code = "export_cancelled"
+
+
 class NotAuthenticated(ControlPlaneError):
     """No session and no token, or an ended one."""
 

@@ -1,0 +1,71 @@
+"""What requests for history have in common: series, times and units."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from flask import request
+
+from collectors.contract.points import series_key
+from control_plane.bootstrap import ControlPlane
+from control_plane.errors import BadRequest
+from control_plane.storage.collector_files import read_collector_file
+
+# Nanoseconds since 1970 fit into 64 bits for all of it.
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_RELATIVE = re.compile(r"-(\d{1,6})([smhd])")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SERIES = re.compile(r"([a-z][a-z0-9_-]{0,47})/([a-z][a-z0-9_-]{0,47})/([^/\x00-\x1f\x7f]{1,64})")
+
+
+def checked_series(text: str) -> str:
+    """Return ``text`` if it can name a series; raises BadRequest."""
+    if _SERIES.fullmatch(text) is None:
+        raise BadRequest(reason="series must be COLLECTOR/DEVICE/POINT")
+    return text
+
+
+def time_of_request(name: str, default: str, now: datetime) -> datetime:
+    """Return the time that the query parameter means, to the millisecond; raises BadRequest."""
+    text = request.args.get(name, default)
+    try:
+        at = _parse(text, now)
+    except (ValueError, OverflowError):
+        raise BadRequest(
+            reason=f"{name} must be a time such as 2026-01-31T08:00:00Z, -15m or now"
+        ) from None
+    if not _EARLIEST <= at < _LATEST:
+        raise BadRequest(reason=f"{name} must lie in the years 1970 to 2199")
+    return at
+
+
+def _parse(text: str, now: datetime) -> datetime:
+    if text == "now":
+        return now
+    if relative := _RELATIVE.fullmatch(text):
+        return now - timedelta(seconds=int(relative[1]) * _UNITS_S[relative[2]])
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def to_ns(at: datetime) -> int:
+    """Return milliseconds since the Unix epoch, as ns."""
+    return round(at.timestamp() * 1000) * 1_000_000
+
+
+def iso(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def units_of(plane: ControlPlane, series: Iterable[str]) -> dict[str, str]:
+    """Return the unit of each series by its collector's file, empty where that has none."""
+    units = dict.fromkeys(series, "")
+    for collector in {each.partition("/")[0] for each in units}:
+        path = plane.console.settings.collectors_dir / f"{collector}.toml"
+        config = read_collector_file(path).config
+        for device in config.devices if config else ():
+            for point in device.points:
+                key = series_key(collector, f"{device.id}/{point.name}")
+                if key in units:
+                    units[key] = point.unit
+    return units
