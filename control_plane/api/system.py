@@ -5,13 +5,17 @@ from dataclasses import asdict
 from flask import Blueprint, Response, jsonify
 
 from control_plane.api.identity import actor_with
+from control_plane.api.parameters import whole_number
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
+from control_plane.domain.storage import StorageView, StoreLedger
 from control_plane.monitor import ServiceStatus
 from control_plane.telemetry.host_usage import sample_host
+from control_plane.telemetry.storage_status import look_at_storage
 from control_plane.version import VERSION
 
 _OLD_NEWS_S = 10.0
+_MAX_LEDGERS = 5000
 
 
 def system_blueprint(plane: ControlPlane) -> Blueprint:
@@ -41,7 +45,34 @@ def system_blueprint(plane: ControlPlane) -> Blueprint:
             live_clients=plane.hub.client_count,
         )
 
+    @blueprint.get("/api/v1/system/storage")
+    def storage() -> Response:
+        actor_with(Permission.VIEW)
+        limit = whole_number("limit", 100, _MAX_LEDGERS)
+        return jsonify(_storage(look_at_storage(plane.console.settings.home), limit))
+
     return blueprint
+
+
+def _storage(view: StorageView | None, limit: int) -> dict[str, object]:
+    """Return the sums of every store, and the ledgers that want most to be looked at."""
+    if view is None:
+        return {"age_s": None, "records_missing": None, "stores": [], "ledgers": [], "count": 0}
+    worst = sorted(view.ledgers, key=lambda each: each.trouble, reverse=True)[:limit]
+    return {
+        "age_s": round(view.age_s, 1),
+        "records_missing": view.records_missing,
+        "stores": [
+            asdict(each) | {"total": _counts(view.total(each.name))} for each in view.stores
+        ],
+        "ledgers": [_counts(each) for each in worst],
+        "count": len(view.ledgers),
+    }
+
+
+def _counts(ledger: StoreLedger) -> dict[str, object]:
+    """Leave out what a sum has no name for."""
+    return {key: value for key, value in asdict(ledger).items() if key != "collector" or value}
 
 
 def _service(service: ServiceStatus) -> dict[str, object]:
