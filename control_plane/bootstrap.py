@@ -16,6 +16,7 @@ from control_plane.account_commands import AccountCommands
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges
+from control_plane.device_commands import DeviceCommands
 from control_plane.domain.node import LOCAL_NODE, Tier, program_and_node
 from control_plane.errors import (
     ControlPlaneError,
@@ -80,6 +81,7 @@ class Console:
     accounts: Accounts
     account_commands: AccountCommands
     process_commands: ProcessCommands
+    device_commands: DeviceCommands
     collector_changes: CollectorChanges
     applied_migrations: tuple[str, ...]
 
@@ -118,6 +120,7 @@ def build_console(
     local = nodes.local
     audit, desired, accounts = AuditTrail(database), DesiredStates(database), Accounts(database)
     memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
+    facts = _facts(settings, nodes)
     return Console(
         settings=settings,
         clock=clock,
@@ -127,7 +130,8 @@ def build_console(
         desired=desired,
         accounts=accounts,
         account_commands=AccountCommands(accounts, audit, clock),
-        process_commands=ProcessCommands(nodes, memory, clock, _facts(settings, nodes), wake),
+        process_commands=ProcessCommands(nodes, memory, clock, facts, wake),
+        device_commands=DeviceCommands(nodes, audit, clock, facts),
         collector_changes=CollectorChanges(
             settings.home,
             local.client,

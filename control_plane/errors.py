@@ -84,6 +84,12 @@ class UnknownNode(ControlPlaneError):
     code = "node_unknown"
 
 
+class NotRunning(ControlPlaneError):
+    """The collector has no process that could obey."""
+
+    code = "not_running"
+
+
 class SignalNotAllowed(ControlPlaneError):
     """A signal that collectors do not promise anything for."""
 

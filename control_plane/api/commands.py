@@ -4,14 +4,16 @@ from dataclasses import asdict
 from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from collectors.contract.config_base import Label, Slug
 from collectors.contract.messages import sentence
 from control_plane.api.errors import language_of_request
 from control_plane.api.idempotency import once
 from control_plane.api.identity import actor_with, parse_body
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
+from control_plane.device_commands import sentence_of
 from control_plane.storage.idempotent_answers import IdempotentAnswers
 from control_plane.supervisor.process_manager import Action, CommandResult
 
@@ -21,6 +23,16 @@ MAX_BULK = 2000
 class BulkCommand(BaseModel):
     action: Action
     names: Annotated[list[str], Field(min_length=1, max_length=MAX_BULK)]
+
+
+class WriteRequest(BaseModel):
+    """``value`` as the point shows it, in its unit: the collector undoes scale and offset."""
+
+    model_config = ConfigDict(strict=True)
+
+    device: Slug
+    point: Label
+    value: bool | int | FiniteFloat | Annotated[str, Field(max_length=1000)]
 
 
 class SignalCommand(BaseModel):
@@ -50,6 +62,15 @@ def commands_blueprint(plane: ControlPlane) -> Blueprint:
     def signal(name: str) -> Response:
         actor = actor_with(Permission.VIEW)
         return jsonify(_result(commands.signal(actor, name, parse_body(SignalCommand).signal)))
+
+    @blueprint.post("/processes/<name>/write")
+    @only_once
+    def write(name: str) -> Response:
+        actor, body = actor_with(Permission.VIEW), parse_body(WriteRequest)
+        written = plane.console.device_commands.write(
+            actor, name, body.device, body.point, body.value
+        )
+        return jsonify(asdict(written) | {"detail": sentence_of(written, language_of_request())})
 
     @blueprint.post("/processes:bulk")
     @only_once

@@ -24,6 +24,7 @@ STATUS: dict[type[errors.ControlPlaneError], int] = {
     errors.UnknownNode: 404,
     errors.UnknownExport: 404,
     errors.Busy: 409,
+    errors.NotRunning: 409,
     errors.ExportCancelled: 409,
     errors.KeyInUse: 409,
     errors.UserExists: 409,

@@ -95,6 +95,7 @@ def _points(plane: ControlPlane, name: str) -> list[dict[str, object]]:
                 "address": getattr(point, "address", "") or getattr(point, "node_id", ""),
                 "description": point.description,
                 "interval_s": intervals[point.group],
+                "writable": point.writable,
             }
             for point in device.points
         ]

@@ -16,12 +16,14 @@ class Permission(enum.StrEnum):
     VIEW = "view"
     COMMAND = "command"
     """Start, stop and restart collectors."""
+    WRITE = "write"
+    """Write values to devices, where a point is marked writable."""
     ADMINISTER = "administer"
 
 
 _ALLOWED: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: frozenset({Permission.VIEW}),
-    Role.OPERATOR: frozenset({Permission.VIEW, Permission.COMMAND}),
+    Role.OPERATOR: frozenset({Permission.VIEW, Permission.COMMAND, Permission.WRITE}),
     Role.ADMIN: frozenset(Permission),
 }
 

@@ -1,5 +1,6 @@
 """Commands for collectors: what supervisord does with them, their logs and their files."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import click
 
 from collectors.contract.config import load_collector
+from collectors.contract.points import Value
 from control_plane.cli.root import cli, console_of, me
+from control_plane.device_commands import sentence_of
 from control_plane.errors import UnknownProcess
 from control_plane.logs.parser import parse_line
 from control_plane.operations import SIGNALS
@@ -45,6 +48,39 @@ def signal(context: click.Context, signal_name: str, name: str) -> None:
 @click.pass_context
 def reset_connection(context: click.Context, name: str) -> None:
     _report(console_of(context).process_commands.reset_connection(me(), name))
+
+
+# A negative number is no option.
+@cli.command(help=_t("cli.help.write"), context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("device")
+@click.argument("point")
+@click.argument("value")
+@click.pass_context
+def write(context: click.Context, name: str, device: str, point: str, value: str) -> None:
+    commands = console_of(context).device_commands
+    written = commands.write(me(), name, device, point, _value_of(value))
+    click.echo(
+        _t(
+            "cli.written",
+            process=name,
+            device=device,
+            point=point,
+            outcome=_t(f"cli.outcome.{written.outcome}"),
+            duration_ms=round(written.duration_ms),
+            detail=sentence_of(written, console_language()),
+        )
+    )
+    sys.exit(0 if written.outcome == "done" else 1)
+
+
+def _value_of(text: str) -> Value:
+    """Read ``true``, ``5`` and ``2.5`` as what they look like; everything else is text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
 
 
 def _report(result: CommandResult) -> None:

@@ -118,6 +118,14 @@ class SupervisorClient:
         """Send a signal such as ``HUP`` to the program's process."""
         self._call("supervisor.signalProcess", _program(name), signal_name)
 
+    def send_stdin(self, name: str, text: str) -> None:
+        """Write to the standard input of the program's process.
+
+        Raises:
+            UnknownProcess, SupervisorFault: the latter if the process reads none.
+        """
+        self._call("supervisor.sendProcessStdin", _program(name), text)
+
     def send_each(self, method: Literal["start", "stop"], names: Sequence[str]) -> None:
         """Ask for the start or stop of several programs in one request; refusals are not errors.
 

@@ -31,6 +31,11 @@ name = "level"
 address = "holding:0"
 type = "uint16"
 wave = { kind = "counter", start = 0, step = 1, step_s = 1 }
+[[units.signals]]
+name = "setpoint"
+address = "holding:10"
+type = "int16"
+wave = { kind = "writable", value = 200 }
 """
 COLLECTOR = """
 name = "{name}"
@@ -40,7 +45,16 @@ id = "plc"
 host = "127.0.0.1"
 port = {port}
 groups = [{{ id = "default", interval_s = 0.2 }}]
-points = [{{ name = "level", address = "holding:0" }}]
+[[devices.points]]
+name = "level"
+address = "holding:0"
+[[devices.points]]
+name = "setpoint"
+address = "holding:10"
+type = "int16"
+scale = 0.1
+clamp = [-50, 400]
+writable = true
 """
 NODE = """
 [[node]]
@@ -100,6 +114,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
             add_node(home, "line3", inets[1])
             local = Installation(home, free_port())
             local.start()
+            checked = local.run("check", str(home / "collectors.d" / "here.toml"))
+            assert checked.returncode == 0, checked.stderr
             try:
                 yield Plant(local, line2, line3)
             finally:
@@ -177,6 +193,31 @@ def test_commands_over_tcp_tell_what_was_seen(plant: Plant) -> None:
     assert unknown["code"] == "unknown_process"
     nowhere = plant.local.request("/api/v1/processes/press@line9/start", "POST")
     assert nowhere["status"] == 404
+
+
+@pytest.mark.parametrize("name", ["here", "press@line2"])
+def test_a_value_is_written_to_the_device_and_read_back(plant: Plant, name: str) -> None:
+    path = f"/api/v1/processes/{name}/write"
+
+    def write(point: str, value: object) -> dict[str, Any]:
+        body = {"device": "plc", "point": point, "value": value}
+        return plant.local.request(path, "POST", body)
+
+    done = write("setpoint", 31.5)
+    assert (done["outcome"], done["value"]) == ("done", 31.5), done
+    for point, value, code in (
+        ("setpoint", 401, "outside_clamp"),
+        ("setpoint", "warm", "wrong_type"),
+        ("level", 1, "not_writable"),
+        ("nothing", 1, "unknown_point"),
+    ):
+        refused = write(point, value)
+        assert (refused["outcome"], refused["code"]) == ("refused", code), refused
+        assert refused["detail"]
+    shown = plant.local.run("write", name, "plc", "setpoint", "-12.5")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "-12.5" in shown.stdout
+    assert write("setpoint", [1])["code"] == "bad_request"
 
 
 def test_bulk_commands_reach_every_node(plant: Plant) -> None:
