@@ -47,6 +47,9 @@ def _dispatch(arguments: argparse.Namespace, language: str) -> int:
         return _call("collectors.runtime.process", "run", arguments.file, arguments.home, language)
     if arguments.command == "points":
         return _points(arguments, language)
+    if arguments.command == "browse":
+        options = (arguments.device, arguments.filter, arguments.json)
+        return _call("collectors.opcua.browse", "main", arguments.file, *options, language)
     if arguments.command == "check":
         return _call(
             "collectors.runtime.inspection", "check", arguments.file, arguments.json, language
@@ -110,6 +113,10 @@ def _parser(language: str) -> argparse.ArgumentParser:
     test_read = command("test-read")
     test_read.add_argument("point", metavar="DEVICE/POINT", help=say("help.point"))
     add_json(test_read)
+    browse = command("browse")
+    browse.add_argument("device", metavar="DEVICE", help=say("help.device"))
+    browse.add_argument("--filter", metavar="TEXT", help=say("help.filter"))
+    add_json(browse)
     add_home(command("historian"))
     _add_points(commands.add_parser("points", help=say("help.points"), add_help=False), say)
     return parser

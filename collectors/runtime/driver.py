@@ -186,9 +186,14 @@ def create_driver(
     module: Any = import_module(f"{entry.package}.driver")
     arguments: list[object] = [device, traffic, on_lost]
     if entry.keeps_files:
-        arguments.append(home or Path(os.environ.get("DAQ_HOME") or "var"))
+        arguments.append(home_or_default(home))
     driver: Driver = module.create(*arguments)
     return driver
+
+
+def home_or_default(home: Path | None) -> Path:
+    """Return ``home``, or else the DAQ_HOME of the environment."""
+    return home or Path(os.environ.get("DAQ_HOME") or "var")
 
 
 def plan_of(protocol: str, device: AnyDevice) -> dict[str, tuple[Block, ...]]:
