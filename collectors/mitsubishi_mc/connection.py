@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from collectors.contract.config_mc import McDevice
 from collectors.contract.points import Quality
 from collectors.mitsubishi_mc.frames import Coding, FrameError
 from collectors.mitsubishi_mc.guard import Access, GuardedType3E, GuardedType4E
+from collectors.mitsubishi_mc.worker import Worker
 from collectors.runtime.driver import ConnectionLost, reason_of
 
 _T = TypeVar("_T")
@@ -40,7 +40,7 @@ class Connection:
         kind = GuardedType4E if device.frame == "4e" else GuardedType3E
         self.plc: GuardedType3E = kind(access_of(device))
         self._device = device
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mc-{device.id}")
+        self._worker = Worker(f"mc-{device.id}")
         self._watched_fd: int | None = None
         self._idle_since_mono = 0.0
 
@@ -61,9 +61,8 @@ class Connection:
 
     async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run in the thread, and report each kind of broken connection as lost."""
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._thread, function, *arguments)
+            return await self._worker.call(function, *arguments)
         except TimeoutError:
             raise ConnectionLost(self._silence(), Quality.BAD_TIMEOUT) from None
         except OSError as exc:
@@ -103,5 +102,4 @@ class Connection:
         """Make the thread return and end; it closes the socket that it uses."""
         self.unwatch()
         self.plc.abort()
-        self._thread.submit(self.plc.close)
-        self._thread.shutdown(wait=False)
+        self._worker.end(self.plc.close)
