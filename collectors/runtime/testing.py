@@ -8,6 +8,7 @@
     history = collector.samples()
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from collectors.contract.commands import CommandOutcome
 from collectors.contract.heartbeat import Heartbeat, heartbeat_path, read_heartbeat
 from collectors.contract.points import Sample
 from collectors.history.spool_reader import SpoolReader
@@ -55,11 +57,17 @@ class RunningCollector:
         self._output = home / f"{self._name}.{id(self)}.out"
         self._errors = home / f"{self._name}.{id(self)}.err"
         self._process: subprocess.Popen[bytes] | None = None
+        self._commands = 0
 
     def __enter__(self) -> Self:
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                self._command, stdout=output, stderr=errors, cwd=_ROOT, env=self._environment
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=errors,
+                cwd=_ROOT,
+                env=self._environment,
             )
         return self
 
@@ -67,6 +75,9 @@ class RunningCollector:
         if self._started.poll() is None:
             self._started.kill()
         self._started.wait()
+        if self._started.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._started.stdin.close()
 
     @property
     def pid(self) -> int:
@@ -91,6 +102,28 @@ class RunningCollector:
         if code != 0:
             raise AssertionError(f"exit code {code} after SIGTERM")
         return time.monotonic() - started
+
+    def say(self, line: bytes) -> None:
+        """Write to its standard input, as supervisord does."""
+        assert self._started.stdin is not None
+        self._started.stdin.write(line)
+        self._started.stdin.flush()
+
+    def command(self, command: str, **keys: object) -> CommandOutcome:
+        """Have it obey a command and return what became of it."""
+        self._commands += 1
+        command_id = f"c{self._commands}"
+        self.say(json.dumps({"id": command_id, "command": command, **keys}).encode() + b"\n")
+        return self.outcome(command_id)
+
+    def outcome(self, command_id: str) -> CommandOutcome:
+        """Wait for what became of a command."""
+
+        def look() -> CommandOutcome | None:
+            beat = self.beat()
+            return next((o for o in beat.commands if o.id == command_id), None) if beat else None
+
+        return eventually(look)
 
     def beat(self) -> Heartbeat | None:
         """Return the newest heartbeat."""
