@@ -127,5 +127,9 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT, or until supervisord has died.
+
+    An orphan would hold the port, so that the next ``daqplane run`` could not start.
+    """
+    end_with_parent()
     Server(settings).run()

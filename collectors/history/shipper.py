@@ -50,16 +50,20 @@ class CannotStart(Exception):
 
 
 def main(home: Path, environ: Mapping[str, str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; return the exit code."""
+    """Run until SIGTERM or SIGINT, or until supervisord has died; return the exit code."""
+    environ = os.environ if environ is None else environ
+    # An orphan would keep the lock, so that the next supervisord's historian could never start.
+    supervisor_pid = os.getppid() if "SUPERVISOR_ENABLED" in environ else None
     # Blocked in all threads and asked for by this one, a signal interrupts no transaction.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     log_writer = start_json_logging("historian", "info")
     try:
-        urls = _stores(os.environ if environ is None else environ)
+        urls = _stores(environ)
         with _only_historian(home):
+            opened = _opened(home, urls)
             facts = {"home": str(home), "stores": [url.name for url in urls]}
             _log.info("historian started", extra=facts)
-            if not _run(*_opened(home, urls)):
+            if not _run(*opened, supervisor_pid):
                 return EXIT_FAILED
             _log.info("historian stopped")
     except CannotStart as exc:
@@ -82,7 +86,7 @@ class Historian:
         # No thread may keep the process alive: one may wait for a store that never answers, and a
         # historian may die at any time.
         self._threads = [
-            threading.Thread(target=worker.run, name=f"store-{url.name}", daemon=True)
+            threading.Thread(target=worker.run, name=url.name, daemon=True)
             for url, worker in workers.items()
         ]
 
@@ -112,7 +116,7 @@ class Historian:
         for thread in self._threads:
             thread.join(max(0.0, deadline_mono - time.monotonic()))
             if thread.is_alive():
-                _log.warning("a store does not answer; left", extra={"thread": thread.name})
+                _log.warning("a store does not answer; left", extra={"store": thread.name})
         self.write_status()
 
     def _status(self) -> HistorianStatus:
@@ -187,13 +191,16 @@ def _opened(home: Path, urls: Sequence[StoreUrl]) -> tuple[Historian, threading.
     return Historian(home, workers), stop
 
 
-def _run(historian: Historian, stop: threading.Event) -> bool:
+def _run(historian: Historian, stop: threading.Event, supervisor_pid: int | None) -> bool:
     """Work until a signal comes; return False if a thread has failed before."""
     historian.start()
     has_failed = False
     try:
         historian.write_status()
         while not has_failed and signal.sigtimedwait(_STOP_SIGNALS, _STATUS_S) is None:
+            if supervisor_pid not in (None, os.getppid()):
+                _log.warning("supervisord has died; ending")
+                break
             historian.write_status()
             has_failed = historian.has_failed()
     finally:
