@@ -9,6 +9,7 @@ from collectors.contract.addresses import AddressError, OpcUaAddress, parse_opcu
 from collectors.contract.config import parse_collector
 from collectors.contract.config_opcua import OpcUaCollector, OpcUaDevice
 from collectors.contract.config_problems import ConfigError, ConfigProblem
+from collectors.opcua.plan import describe, plan
 
 FINGERPRINT = ":".join(["AB"] * 32)
 SECURED = {"security_policy": "basic256sha256"}
@@ -18,7 +19,7 @@ def device_of(**keys: Any) -> OpcUaDevice:
     device = {
         "id": "plc",
         "endpoint": "opc.tcp://h:4840",
-        "points": [{"name": "t", "node_id": "i=5", **keys.pop("point", {})}],
+        "points": [{"name": "t", "node_id": "i=5"}],
         **keys,
     }
     document = {"name": "c", "protocol": "opcua", "devices": [device]}
@@ -164,3 +165,14 @@ def test_half_a_node_id_is_refused(text: str) -> None:
 def test_a_fingerprint_is_compared_without_its_colons() -> None:
     device = device_of(**SECURED, server_fingerprint=FINGERPRINT.lower())
     assert device.pinned_fingerprint == "AB" * 32
+
+
+def test_the_plan_tells_reading_from_subscribing() -> None:
+    groups = [{"id": "default"}, {"id": "live", "mode": "subscribe"}]
+    points = [{"name": f"p{n}", "node_id": f"i={n}", "group": "live"} for n in range(600)]
+    device = device_of(groups=groups, points=[{"name": "t", "node_id": "i=5"}, *points])
+    found = {group: [describe(block) for block in blocks] for group, blocks in plan(device).items()}
+    assert found == {
+        "default": ["Read 1 node"],
+        "live": ["Subscribe to 500 nodes", "Subscribe to 100 nodes"],
+    }
