@@ -48,6 +48,21 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Samples that the collector of a series could not keep, though not all need be of the series.
+
+    Attributes:
+        start_ns, end_ns: When the first and the last of them were put into its spool.
+        reason: Why, as ``losses`` names it.
+    """
+
+    start_ns: int
+    end_ns: int
+    samples: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRange:
     """One series from ``start_ns`` up to, but without, ``end_ns``.
 
@@ -55,6 +70,7 @@ class SeriesRange:
         resolution_ns: Width of every bucket; 0 if each bucket is one sample.
         buckets: In order of time; where there was no sample at all, there is no bucket.
         samples: The samples with their own types if ``resolution_ns`` is 0, otherwise none.
+        gaps: What is known to be missing; a store that cannot tell has none.
     """
 
     series: str
@@ -63,6 +79,7 @@ class SeriesRange:
     resolution_ns: int
     buckets: tuple[Bucket, ...]
     samples: tuple[Sample, ...]
+    gaps: tuple[Gap, ...] = ()
 
 
 class HistoryReader(Protocol):

@@ -114,10 +114,14 @@ def embedded(home: Path, name: str) -> dict[str, Any]:
 
 
 def rows(home: Path) -> int:
+    """Return how many samples the store has, each as often as it is there."""
     count = 0
-    for path in (home / "history").glob("????-??-??.db"):
-        with open_read_only(path) as day:
-            count += day.execute("SELECT count(*) FROM point").fetchone()[0] if day else 0
+    for path in (home / "history").glob("*.db"):
+        table = {"live.db": "batch"}.get(path.name, "chunk")
+        if not path.name.startswith("rollup"):
+            with open_read_only(path) as file:
+                query = f"SELECT total(samples) FROM {table}"
+                count += int(file.execute(query).fetchone()[0]) if file else 0
     return count
 
 

@@ -111,7 +111,7 @@ def test_a_store_that_fails_is_tried_again_and_logged_once(
     line.put(1)
     line.drain.step()
     line.put(3)
-    with closing(sqlite3.connect(line.home / "history" / "2026-11-23.db")) as other:
+    with closing(sqlite3.connect(line.home / "history" / "live.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         assert not line.drain.step()
         line.clock.now_s += 0.6

@@ -1,5 +1,6 @@
 """The embedded store keeps each sample once, with its type, in the file of its UTC day."""
 
+import itertools
 import logging
 import math
 import sqlite3
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from collectors.contract.points import Quality, Sample, Value
 from collectors.history.batch import decode, encode
 from collectors.history.embedded.reader import EmbeddedReader
-from collectors.history.embedded.schema import CATALOGUE, SCHEMA_VERSION
+from collectors.history.embedded.schema import LIVE, SCHEMA_VERSION
 from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.segment import Position
 from collectors.history.spool_reader import Record
@@ -41,9 +42,13 @@ def reading(value: Value, at_ns: int, *, point: str = "plc/x", received_ns: int 
     )
 
 
+_sequences = itertools.count(1)
+
+
 def record(samples: Sequence[Sample]) -> Record:
-    end = Position(segment=1, offset=0, sequence=1)
-    return Record(sequence=1, wall_ns=0, batch=decode(encode(samples)), end=end)
+    sequence = next(_sequences)
+    end = Position(segment=1, offset=0, sequence=sequence)
+    return Record(sequence=sequence, wall_ns=0, batch=decode(encode(samples)), end=end)
 
 
 def all_samples(directory: Path, series: str = "line1/plc/x") -> tuple[Sample, ...]:
@@ -51,11 +56,11 @@ def all_samples(directory: Path, series: str = "line1/plc/x") -> tuple[Sample, .
     return reader.range(series, -(2**63), 2**63 - 1, buckets=None).samples
 
 
-def rows_on_disk(directory: Path) -> int:
+def samples_on_disk(directory: Path) -> int:
     count = 0
     for path in directory.glob("????-??-??.db"):
         with closing(sqlite3.connect(path)) as connection:
-            count += connection.execute("SELECT count(*) FROM point").fetchone()[0]
+            count += connection.execute("SELECT sum(samples) FROM chunk").fetchone()[0]
     return count
 
 
@@ -103,7 +108,10 @@ def test_storing_the_same_records_again_changes_nothing(
     ]
     store.append("line1", records)
     store.append("line1", records[3:])
-    assert rows_on_disk(tmp_path) == 200
+    store.seal_all()
+    store.append("line1", records[5:])
+    store.seal_all()
+    assert samples_on_disk(tmp_path) == 200
 
 
 def test_the_last_of_several_samples_with_one_source_time_is_kept(
@@ -135,7 +143,9 @@ def test_a_batch_over_midnight_is_split_between_two_files(
     midnight_ns = _NOON_NS + _DAY_NS // 2
     samples = [reading(offset, midnight_ns + offset) for offset in (-2, -1, 0, 1)]
     store.append("line1", [record(samples)])
-    assert sorted(path.name for path in tmp_path.glob("*-*.db")) == [
+    assert [sample.value for sample in all_samples(tmp_path)] == [-2, -1, 0, 1]
+    store.seal_all()
+    assert sorted(path.name for path in tmp_path.glob("20*-*.db")) == [
         "2026-11-23.db",
         "2026-11-24.db",
     ]
@@ -147,7 +157,8 @@ def test_many_days_of_backlog_do_not_keep_many_files_open(
 ) -> None:
     for day in range(10):
         store.append("line1", [record([reading(day, _NOON_NS + day * _DAY_NS)])])
-    assert len([*tmp_path.glob("*-wal")]) <= 4
+        store.seal_all()
+    assert len([*tmp_path.glob("*-wal")]) <= 6
     assert [sample.value for sample in all_samples(tmp_path)] == list(range(10))
 
 
@@ -169,6 +180,7 @@ def test_pruning_deletes_whole_days_and_nothing_else(store: EmbeddedStore, tmp_p
     for day in range(10):
         samples = [reading(day, _NOON_NS + day * _DAY_NS, point=f"plc/{name}") for name in "xy"]
         store.append("line1", [record(samples if day < 3 else samples[:1])])
+    store.seal_all()
     (tmp_path / "notes.txt").write_text("mine")
     now_ns = _NOON_NS + 9 * _DAY_NS
     assert store.prune(4, now_ns=now_ns) == [date(2026, 11, 23 + day) for day in range(5)]
@@ -182,6 +194,7 @@ def test_pruning_deletes_whole_days_and_nothing_else(store: EmbeddedStore, tmp_p
 def test_a_clock_far_ahead_does_not_prune_everything(store: EmbeddedStore, tmp_path: Path) -> None:
     for day in range(3):
         store.append("line1", [record([reading(day, _NOON_NS + day * _DAY_NS)])])
+    store.seal_all()
     assert store.prune(1, now_ns=_NOON_NS + 10_000 * _DAY_NS) == [date(2026, 11, 23)]
     assert [sample.value for sample in all_samples(tmp_path)] == [1, 2]
 
@@ -190,24 +203,26 @@ def test_pruning_before_anything_was_stored_does_nothing(tmp_path: Path) -> None
     assert EmbeddedStore(tmp_path / "history").prune(30) == []
 
 
-@pytest.mark.parametrize("name", ["2026-11-23.db", CATALOGUE])
+@pytest.mark.parametrize("name", ["2026-11-23.db", LIVE])
 def test_a_damaged_file_is_set_aside_and_storing_goes_on(
     store: EmbeddedStore, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / name).write_bytes(b"this is not a database " * 1000)
+    caplog.set_level(logging.ERROR)
     store.append("line1", [record([reading(1, _NOON_NS)])])
+    store.seal_all()
     assert [sample.value for sample in all_samples(tmp_path)] == [1]
     assert len([*tmp_path.glob(f"{name}.damaged-*")]) == 1
     assert [entry.levelno for entry in caplog.records] == [logging.ERROR]
 
 
 def test_a_file_of_a_newer_program_is_neither_written_nor_set_aside(tmp_path: Path) -> None:
-    path = tmp_path / "2026-11-23.db"
+    path = tmp_path / LIVE
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     before = path.read_bytes()
     store = EmbeddedStore(tmp_path)
-    with pytest.raises(sqlite3.NotSupportedError, match="newer program"):
+    with pytest.raises(sqlite3.NotSupportedError, match="move the file away"):
         store.append("line1", [record([reading(1, _NOON_NS)])])
     store.close()
     assert path.read_bytes()[100:] == before[100:]
@@ -218,12 +233,19 @@ def test_a_database_locked_by_somebody_else_is_an_error_that_a_retry_mends(
     store: EmbeddedStore, tmp_path: Path
 ) -> None:
     store.append("line1", [record([reading(1, _NOON_NS)])])
-    with closing(sqlite3.connect(tmp_path / "2026-11-23.db")) as other:
+    with closing(sqlite3.connect(tmp_path / LIVE)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             store.append("line1", [record([reading(2, _NOON_NS + 1)])])
     store.append("line1", [record([reading(2, _NOON_NS + 1)])])
-    assert [sample.value for sample in all_samples(tmp_path)] == [1, 2]
+    store.seal_all()
+    store.append("line1", [record([reading(3, _NOON_NS + 2)])])
+    with closing(sqlite3.connect(tmp_path / "2026-11-23.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            store.seal_all()
+    store.seal_all()
+    assert [sample.value for sample in all_samples(tmp_path)] == [1, 2, 3]
 
 
 def test_sync_after_close_and_after_a_file_was_deleted_does_not_fail(
@@ -235,7 +257,8 @@ def test_sync_after_close_and_after_a_file_was_deleted_does_not_fail(
     store.close()
     store.sync()
     store.append("line1", [record([reading(3, _NOON_NS + 2)])])
-    for path in tmp_path.glob("2026*"):
+    store.seal_all()
+    for path in tmp_path.iterdir():
         path.unlink()
     store.sync()
     store.append("line1", [record([reading(4, _NOON_NS + 3)])])

@@ -1,0 +1,195 @@
+"""Many samples of one or several series as numpy arrays, and what is done with whole columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectors.contract.points import Quality
+from collectors.history.batch import Batch, IntegerColumn, decode
+from collectors.history.device_time import CLOCK_AHEAD_NS, CLOCK_BEHIND_NS
+from collectors.history.values import UINT64_SPAN, Kind, Raw
+
+Int64s = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+_IS_NUMBER = np.isin(np.arange(256), [Kind.BOOL, Kind.INT, Kind.BIG, Kind.FLOAT])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """Samples as columns of equal length.
+
+    Attributes:
+        source_ns, received_ns: ns since the Unix epoch.
+        kinds, qualities: A :class:`Kind` and a :class:`Quality` each.
+        bits: The value: an integer itself, a bool as 0 or 1, a float as its 64 bits, a text as its
+            place in ``texts``.
+        texts: Those of all samples; some may belong to none.
+    """
+
+    source_ns: Int64s
+    received_ns: Int64s
+    kinds: Bytes
+    qualities: Bytes
+    codes: Int64s
+    bits: Int64s
+    texts: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.source_ns)
+
+    def at(self, places: Int64s | slice) -> Points:
+        """Return the samples at these places."""
+        return Points(
+            source_ns=self.source_ns[places],
+            received_ns=self.received_ns[places],
+            kinds=self.kinds[places],
+            qualities=self.qualities[places],
+            codes=self.codes[places],
+            bits=self.bits[places],
+            texts=self.texts,
+        )
+
+    def numbers(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return each value as a number, and where it is one; a bool is 0 or 1."""
+        kinds = self.kinds
+        if len(kinds) and (kinds == Kind.FLOAT).all():
+            return self.bits.view(np.float64), np.ones(len(kinds), np.bool_)
+        is_number = _IS_NUMBER[kinds]
+        numbers = self.bits.astype(np.float64)
+        numbers[kinds == Kind.BIG] += float(UINT64_SPAN)
+        is_float = kinds == Kind.FLOAT
+        numbers[is_float] = self.bits[is_float].view(np.float64)
+        return numbers, is_number
+
+    def in_order(self) -> Points:
+        """Return the samples of one series by time; of several at one time, only the last."""
+        steps = np.diff(self.source_ns)
+        if (steps > 0).all():
+            return self
+        order = np.argsort(self.source_ns, kind="stable")
+        ordered = self.source_ns[order]
+        is_last = np.append(ordered[1:] != ordered[:-1], True)
+        return self.at(order[is_last])
+
+
+def joined(parts: Sequence[Points]) -> Points:
+    """Return all samples, in the order of the parts."""
+    if len(parts) == 1:
+        return parts[0]
+    texts: list[str] = []
+    bits = []
+    for part in parts:
+        if part.texts:
+            bits.append(np.where(part.kinds == Kind.STR, part.bits + len(texts), part.bits))
+            texts += part.texts
+        else:
+            bits.append(part.bits)
+    return Points(
+        source_ns=np.concatenate([part.source_ns for part in parts]),
+        received_ns=np.concatenate([part.received_ns for part in parts]),
+        kinds=np.concatenate([part.kinds for part in parts]),
+        qualities=np.concatenate([part.qualities for part in parts]),
+        codes=np.concatenate([part.codes for part in parts]),
+        bits=np.concatenate(bits),
+        texts=texts,
+    )
+
+
+EMPTY = Points(
+    source_ns=np.empty(0, np.int64),
+    received_ns=np.empty(0, np.int64),
+    kinds=np.empty(0, np.uint8),
+    qualities=np.empty(0, np.uint8),
+    codes=np.empty(0, np.int64),
+    bits=np.empty(0, np.int64),
+)
+
+
+def points_of(batch: Batch) -> Points:
+    """Return the samples of a batch under times that can be right, see ``device_time``."""
+    count = len(batch)
+    kinds = np.frombuffer(batch.kinds, np.uint8)
+    source_ns, received_ns, qualities = trusted_times(batch)
+    return Points(
+        source_ns=source_ns,
+        received_ns=received_ns,
+        kinds=kinds,
+        qualities=qualities,
+        codes=column(batch.code, count),
+        bits=_bits(batch, kinds),
+        texts=batch.texts,
+    )
+
+
+def trusted_times(batch: Batch) -> tuple[Int64s, Int64s, Bytes]:
+    """Return source time, receive time and quality to store, as ``device_time.trusted_times``."""
+    count = len(batch)
+    source_ns, received_ns = column(batch.source, count), column(batch.received, count)
+    qualities = np.frombuffer(batch.qualities, np.uint8)
+    behind_ns = received_ns - source_ns
+    is_wrong = (behind_ns > CLOCK_BEHIND_NS) | (behind_ns < -CLOCK_AHEAD_NS)
+    if is_wrong.any():
+        source_ns = np.where(is_wrong, received_ns, source_ns)
+        uncertain = np.maximum(qualities, np.uint8(Quality.UNCERTAIN))
+        qualities = np.where(is_wrong, uncertain, qualities)
+    return source_ns, received_ns, qualities
+
+
+def column(stored: IntegerColumn, count: int) -> Int64s:
+    """Return the integers of a batch's column."""
+    if stored.width == "0":
+        return np.full(count, stored.low, np.int64)
+    above = np.frombuffer(stored.above, stored.width)
+    # Unsigned, as the sum wraps around to the right signed number.
+    low = np.int64(stored.low).view(np.uint64)
+    return (above.astype(np.uint64) + low).view(np.int64)
+
+
+def _bits(batch: Batch, kinds: Bytes) -> Int64s:
+    count = len(batch)
+    if len(batch.floats) == 8 * count:
+        return np.frombuffer(batch.floats, np.int64)
+    bits = np.zeros(count, np.int64)
+    if batch.floats:
+        bits[kinds == Kind.FLOAT] = np.frombuffer(batch.floats, np.int64)
+    if batch.integers:
+        is_integer = (kinds == Kind.INT) | (kinds == Kind.BIG)
+        bits[is_integer] = np.frombuffer(batch.integers, np.int64)
+    if batch.bools:
+        bits[kinds == Kind.BOOL] = np.frombuffer(batch.bools, np.uint8)
+    if batch.texts:
+        bits[kinds == Kind.STR] = np.arange(len(batch.texts))
+    return bits
+
+
+def stored_batch(body: bytes, points: int) -> Batch:
+    """Return a batch of ``live.db``, whose table has so many points.
+
+    Raises:
+        BatchError: it is damaged.
+    """
+    return decode(body, ("",) * points)
+
+
+def raw_of(points: Points, at: int) -> tuple[int, Raw]:
+    """Return the kind and the raw value of one sample."""
+    kind, bits = int(points.kinds[at]), int(points.bits[at])
+    if kind == Kind.NONE:
+        return kind, None
+    if kind == Kind.FLOAT:
+        return kind, float(points.bits[at : at + 1].view(np.float64)[0])
+    return kind, points.texts[bits] if kind == Kind.STR else bits
+
+
+def runs_of(keys: NDArray[np.int64]) -> Iterable[slice]:
+    """Yield each stretch of equal keys."""
+    borders = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    starts = [0, *borders.tolist()]
+    for start, end in zip(starts, [*starts[1:], len(keys)], strict=True):
+        yield slice(start, end)
