@@ -117,7 +117,7 @@ class McDriver:
         connection = self._connection
         if connection is not None:
             connection.unwatch()
-            self._on_lost(ConnectionLost("closed by the device"))
+            self._on_lost(ConnectionLost(connection.plc.closed_reason))
 
     async def _request(self, block: Block) -> Answer | Refusal:
         connection = self._connection

@@ -257,7 +257,7 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
             sock.settimeout(remaining_s)
             piece = sock.recv(size - len(received))
             if not piece:
-                raise ConnectionResetError(self._closed())
+                raise ConnectionResetError(self.closed_reason)
             received += piece
         return bytes(received)
 
@@ -269,10 +269,12 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         except BlockingIOError:
             return
         if not early:
-            raise ConnectionResetError(self._closed())
+            raise ConnectionResetError(self.closed_reason)
         raise FrameError("data without a request")
 
-    def _closed(self) -> str:
+    @property
+    def closed_reason(self) -> str:
+        """What it most likely means that the PLC ends the connection now."""
         if self.has_answered:
             return "closed by the device"
         # A PLC accepts a second client of a connection entry, and then hangs up.

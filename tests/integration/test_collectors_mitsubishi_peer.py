@@ -248,3 +248,25 @@ def test_a_second_client_of_a_connection_entry_is_told_why() -> None:
         assert (await read(driver))["D0"].value == 0
 
     with_driver(session, rows)
+
+
+def test_a_connection_that_the_plc_ends_between_two_requests_is_noticed_with_its_reason() -> None:
+    async def run() -> None:
+        entry = Entry("plc", "tcp", encoding=Encoding.BINARY)
+        async with PlcSimulator(target=FX5U_32MT_DS, entries=[entry]) as plc:
+            host, port = plc.address("plc")
+            device = McDevice(id="plc", host=host, port=port, points=points(("D0", "int16")))
+            reasons: list[str] = []
+            first = McDriver(device, Traffic(), lambda lost: reasons.append(lost.reason))
+            await first.connect()
+            await read(first)
+            late = McDriver(device, Traffic(), lambda lost: reasons.append(lost.reason))
+            await late.connect()
+            async with asyncio.timeout(5):
+                while not reasons:
+                    await asyncio.sleep(0.001)
+            assert "another client may use" in reasons[0]
+            await late.close()
+            await first.close()
+
+    asyncio.run(run())
