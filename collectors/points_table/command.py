@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors.contract.config import load_collector
-from collectors.contract.config_problems import read_toml
+from collectors.contract.config_problems import ConfigError, read_toml
 from collectors.contract.messages import sentence
 from collectors.contract.signals import EXIT_CONFIG, EXIT_OK
 from collectors.points_table.changes import summary
@@ -81,6 +81,19 @@ def _write(file: Path, read: dict[str, Any], wanted: dict[str, Any], edits: Any)
         raise TableError.single(name, "not_written", reason=exc.strerror) from None
 
 
+def _check(temporary: Path, file: Path) -> None:
+    """Accept what a collector could read.
+
+    Raises:
+        ConfigError: too large; names the file that it was to replace.
+    """
+    try:
+        read_toml(temporary)
+    except ConfigError as exc:
+        problem = exc.problems[0]
+        raise ConfigError.single(str(file), "", problem.code, problem.params) from None
+
+
 def _replace(file: Path, content: bytes) -> None:
     # Behind a symbolic link it is the file that changes, not the link.
     target = file.resolve()
@@ -91,6 +104,7 @@ def _replace(file: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        _check(temporary, file)
         temporary.chmod(target.stat().st_mode & 0o7777)
         temporary.replace(target)
     except BaseException:
