@@ -99,7 +99,7 @@ class ModbusDriver:
         packed = zlib.compress(pickle.dumps(device), 1)
 
         def replan(group: str) -> tuple[Block, ...]:
-            return plan(pickle.loads(packed))[group]
+            return plan(pickle.loads(zlib.decompress(packed)))[group]
 
         self._readers = {
             group: BlockReader(blocks, self._request, replan=partial(replan, group))
