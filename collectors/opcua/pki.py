@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 _DAYS: Final = 20 * 365
 """Nobody would be there to trust a new one at each server when the old one ends."""
 _PEM: Final = b"-----BEGIN"
+
+
+_MAKING: Final = threading.Lock()
+"""Two hundred devices that connect at once should not make two hundred keys."""
 
 
 class UnusableKey(Exception):
@@ -65,9 +70,10 @@ def own_identity(home: Path) -> Identity:
     """
     path = home / "pki" / "opcua" / "client.pem"
     try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _make(path)
+        with _MAKING:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _make(path)
         content = path.read_bytes()
         der = path.with_suffix(".der")
         identity = _identity(content, content)

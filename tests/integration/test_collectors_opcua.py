@@ -121,10 +121,17 @@ class Client:
         return {sample.point[4:]: sample for sample in columns.samples()}
 
 
-def client_of(port: int, names: list[str], timeout_s: float = 3.0) -> Client:
+def client_of(port: int, names: list[str], timeout_s: float = 3.0, mode: str = "poll") -> Client:
     points = [{"name": name, "node_id": f"ns=2;s={name}"} for name in names]
     endpoint = f"opc.tcp://127.0.0.1:{port}"
-    device = {"id": "plc", "endpoint": endpoint, "timeout_s": timeout_s, "points": points}
+    device = {
+        "id": "plc",
+        "endpoint": endpoint,
+        "timeout_s": timeout_s,
+        "mode": mode,
+        "groups": [{"interval_s": 0.02}],
+        "points": points,
+    }
     config = parse_collector({"name": "c", "protocol": "opcua", "devices": [device]}, file="c.toml")
     assert isinstance(config, OpcUaCollector)
     traffic, lost = Traffic(), list[ConnectionLost]()
@@ -245,9 +252,11 @@ def test_an_answer_byte_by_byte_is_read_whole(site: Site) -> None:
     site.run(scenario)
 
 
-def test_no_damage_to_an_answer_ends_the_process(site: Site) -> None:
+@pytest.mark.parametrize("mode", ["poll", "subscribe"])
+def test_no_damage_to_an_answer_ends_the_process(site: Site, mode: str) -> None:
     """A damaged message is a lost connection, whatever the library makes of it."""
     rng = random.Random(20)
+    defects: list[dict[str, Any]] = []
 
     def damage(data: bytes) -> bytes:
         damaged = bytearray(data)
@@ -258,19 +267,27 @@ def test_no_damage_to_an_answer_ends_the_process(site: Site) -> None:
     async def scenario() -> int:
         losses = 0
         async with line_to(site.port) as line:
-            client = client_of(line.port, list(NODES), timeout_s=0.1)
-            for _ in range(60):
+            client = client_of(line.port, list(NODES), timeout_s=0.1, mode=mode)
+            asyncio.get_running_loop().set_exception_handler(
+                lambda _, defect: defects.append(defect)
+            )
+            for _ in range(40):
                 line.damage = bytes
                 try:
                     await client.driver.connect()
-                    line.damage = damage
                     await client.read()
+                    line.damage = damage
+                    for _ in range(10):
+                        await client.read()
+                        await asyncio.sleep(0.01)
                 except ConnectionLost:
                     losses += 1
                 await client.driver.close()
+        asyncio.get_running_loop().set_exception_handler(None)
         return losses
 
     assert site.run(scenario) > 5
+    assert defects == []
 
 
 def test_a_refused_connection_says_so(site: Site) -> None:
