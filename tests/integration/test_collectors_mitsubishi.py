@@ -307,3 +307,32 @@ def test_a_collector_stops_at_once_while_the_plc_is_silent(tmp_path: Path) -> No
             simulator.fault("silent")
             eventually(lambda: simulator.counters()["faults"].get("silent"))
             assert collector.stop() < 1.0
+
+
+OUTAGES: dict[str, dict[str, Any]] = {"refuse": {}, "silent": {}, "reset": {}, "garbage": {}}
+
+
+def test_values_come_again_within_two_seconds_of_each_outage(tmp_path: Path) -> None:
+    with RunningSimulator(simulator_file(tmp_path, MOVING)) as simulator:
+        file = tmp_path / "line1.toml"
+        file.write_text(
+            'name = "line1"\nprotocol = "mitsubishi_mc"\n[[devices]]\nid = "plc"\n'
+            f'host = "127.0.0.1"\nport = {simulator.port}\ntimeout_s = 0.3\n'
+            'points = [{name = "counter", type = "uint32", address = "D100"}]\n'
+            "groups = [{interval_s = 0.05}]\n"
+        )
+        ends_ns: list[int] = []
+        with RunningCollector(file, tmp_path) as collector:
+            for kind, options in OUTAGES.items():
+                collector.reading()
+                simulator.fault(kind, **options)  # type: ignore[arg-type] # a key of OUTAGES
+                if kind == "refuse":
+                    simulator.fault("reset", count=1)
+                collector.beat_with(lambda beat: not beat.connections[0].is_connected)
+                simulator.clear()
+                ends_ns.append(time.time_ns())
+            collector.reading()
+            collector.stop()
+    good_ns = [s.received_ns for s in collector.samples() if s.quality is Quality.GOOD]
+    for end_ns in ends_ns:
+        assert min(at for at in good_ns if at >= end_ns) - end_ns <= 2_000_000_000

@@ -17,6 +17,7 @@ from collectors.contract.config import parse_collector
 from collectors.contract.config_mc import McDevice, McPoint
 from collectors.contract.config_problems import ConfigError, ConfigProblem
 from collectors.contract.messages import LANGUAGES
+from collectors.mitsubishi_mc.connection import access_of
 
 SERIES = sorted(MC_PROFILES)
 
@@ -202,3 +203,22 @@ def test_limits_follow_series_and_code() -> None:
     assert fx5.settle_s > 0
     assert device(series="FX5", connect_settle_s=0.0).settle_s == 0
     assert device(max_random_points=0).random_limit == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "timer"),
+    [
+        ({"timeout_s": 1.0}, 3),
+        ({"timeout_s": 0.1}, 1),
+        ({"timeout_s": 10.0}, 39),
+        ({"monitoring_timer_s": 0.0}, 0),
+        ({"monitoring_timer_s": 0.3}, 1),
+        ({"monitoring_timer_s": 2.5}, 10),
+        ({"monitoring_timer_s": 16383.75}, 65535),
+    ],
+)
+def test_the_plc_gives_up_before_we_do_unless_told_otherwise(
+    settings: dict[str, Any], timer: int
+) -> None:
+    device = McDevice(id="plc", host="h", points=(McPoint(name="p", address="D0"),), **settings)
+    assert access_of(device).timer == timer

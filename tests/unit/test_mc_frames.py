@@ -260,3 +260,33 @@ def test_writes_as_they_stand_in_a_frame(code: Code, what: str) -> None:
             plc.write_dword(Device("D", 100), bytes.fromhex("34120200"))
         expected = WRITES[code, what]
         assert line.sent == (expected if isinstance(expected, bytes) else bytes.fromhex(expected))
+
+
+ROUTES: dict[Code, bytes] = {"binary": bytes.fromhex("0102e0031f"), "ascii": b"010203E01F"}
+
+
+@pytest.mark.parametrize("code", ROUTES)
+def test_a_route_to_a_cpu_behind_the_plc_is_sent_and_expected_back(code: Code) -> None:
+    route = ROUTES[code]
+    data = bytes.fromhex("040000000700") if code == "binary" else b"000800000007"
+    right = (b"\xd0\x00" if code == "binary" else b"D000") + route + data
+    wrong = right.replace(route, route[:-1] + bytes((route[-1] ^ 1,)))
+    for reply, is_right in ((right, True), (wrong, False)):
+        line = Line(reply)
+        thread = threading.Thread(target=line.serve)
+        thread.start()
+        access = Access(
+            coding=Coding("Q", code), network=1, station=2, module_io=0x3E0, module_station=31
+        )
+        plc = GuardedType3E(access)
+        plc.connect("127.0.0.1", line.listener.getsockname()[1])
+        if is_right:
+            assert plc.read_words(Device("D", 0), 1) == b"\7\0"
+        else:
+            with pytest.raises(FrameError, match="route"):
+                plc.read_words(Device("D", 0), 1)
+        plc.close()
+        thread.join(5)
+        line.listener.close()
+        start = 2 if code == "binary" else 4
+        assert line.sent[start : start + len(route)] == route
