@@ -70,7 +70,7 @@ class Fault(BaseModel):
         chunk_bytes, pause_s: An answer leaves in pieces of this size, this far apart; a
             restarting server is away for ``pause_s``.
         code: Modbus exception code, MC end code or OPC UA status code.
-        connections: So many clients are served, further ones are closed at once.
+        connections: So many clients are served, the others are ended at once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -37,14 +37,14 @@ class Listener:
 
     Attributes:
         host, port: Where it is reached.
-        clients: The connections that are open now.
+        clients: The connections that are open now, oldest first.
         tls: Set before :meth:`open` where connections are encrypted.
     """
 
     def __init__(self, host: str, port: int, faults: FaultBoard) -> None:
         self.host = host
         self.port = port
-        self.clients: set[Client] = set()
+        self.clients: dict[Client, None] = {}
         self.tls: ssl.SSLContext | None = None
         self._faults = faults
         self._reserved: socket.socket | None = None
@@ -98,13 +98,20 @@ class Listener:
         if limit is not None and len(self.clients) >= limit.connections:
             reset(transport)
             return False
-        self.clients.add(client)
+        self.clients[client] = None
         self._faults.counters.open_connections = len(self.clients)
         return True
 
+    def trim(self) -> None:
+        """End the newest connections where fewer are allowed from now on."""
+        limit = self._faults.find("max_connections")
+        if limit is not None:
+            for client in list(self.clients)[limit.connections :]:
+                client.abort()
+
     def forget(self, client: Client) -> None:
         """Free the place of ``client``."""
-        self.clients.discard(client)
+        self.clients.pop(client, None)
         self._faults.counters.open_connections = len(self.clients)
 
     def _bind(self) -> socket.socket:

@@ -101,6 +101,7 @@ class OpcUaServer:
     async def _follow_faults(self) -> None:
         while True:
             fault = await self._changes.get()
+            self.listener.trim()
             match fault.fault:
                 case "refuse" if self.faults.find("refuse") is not None:
                     self.listener.shut()

@@ -138,6 +138,7 @@ class TcpDevice:
         return _Connection(self._protocol, self.listener)
 
     def _fault_changed(self, fault: Fault) -> None:
+        self.listener.trim()
         if fault.fault != "refuse":
             return
         if self.faults.find("refuse") is not None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from collectors.contract.points import Quality
+from collectors.contract.points import Quality, Sample
 from collectors.runtime.testing import RunningCollector
 from simulators.testing import RunningSimulator
 
@@ -47,6 +47,7 @@ FAULTS = {
     "freeze": ("freeze", {}),
     "nan": ("nan", {}),
 }
+NO_ANSWER = ("refuse", "full", "silent")
 FRAMED = {
     "duplicate": ("duplicate", {"every": 2}),
     "short": ("short", {"every": 2}),
@@ -134,14 +135,14 @@ PLANTS = {
     "modbus_tcp": Plant(
         "modbus_tcp",
         a_device_each(MODBUS, {"tcp": ("", ""), "rtu": (RTU, RTU)}),
-        signals(words_apart("holding:", 16, 60)),
+        signals(words_apart("holding:", 100, 60)),
         2.0,
         ROUNDS,
     ),
     "mitsubishi_mc": Plant(
         "mitsubishi_mc",
         a_device_each(MC, {"3e": ('frame = "3e"', 'frame = "3e"'), "4e": (ASCII_4E, ASCII_4E)}),
-        signals(words_apart("D", 16, 400)),
+        signals(words_apart("D", 100, 400)),
         2.0,
         ROUNDS,
     ),
@@ -150,12 +151,12 @@ PLANTS = {
         a_few_devices(
             OPCUA,
             {
-                "poll": ("update_s = 0.02", 'mode = "poll"'),
-                "subscribe": ("update_s = 0.02", 'mode = "subscribe"'),
+                "poll": ("update_s = 0.05", 'mode = "poll"'),
+                "subscribe": ("update_s = 0.05", 'mode = "subscribe"'),
             },
             OPCUA_SERVERS,
         ),
-        signals([f"ns=2;s=S{number}" for number in range(20)]),
+        signals([f"ns=2;s=S{number}" for number in range(40)]),
         5.0,
         -(-len(OPCUA) // OPCUA_SERVERS),
     ),
@@ -285,6 +286,20 @@ def resumed_after_s(recording, device):
     return longest
 
 
+def untold_losses(recording, device):
+    """Return the points of ``device`` that a round without any answer left without a bad sample."""
+    told = defaultdict(list)
+    for sample in recording.samples:
+        if sample.point.startswith(f"{device}/"):
+            told[sample.point].append(sample)
+    return [
+        point
+        for began_ns, ended_ns in zip(recording.began_ns, recording.ended_ns, strict=True)
+        for point, samples in told.items()
+        if not any(s.quality.is_bad and began_ns < s.received_ns < ended_ns for s in samples)
+    ]
+
+
 def is_good_of(sample, device):
     return sample.quality is Quality.GOOD and sample.point.startswith(f"{device}/")
 
@@ -299,6 +314,26 @@ def test_no_fault_makes_a_wrong_value_good_and_reading_resumes(protocol, tmp_pat
     }, "a fault was never met"
     assert len(good) >= LEAST_VALUES
     assert wrong(plant, good, Truth(recording.truth)) == []
+    silent = [name for name in plant.devices if name.startswith(NO_ANSWER)]
+    assert [untold_losses(recording, name) for name in silent] == [[]] * len(silent)
     resumed = {name: resumed_after_s(recording, name) for name in plant.devices}
     print(protocol, len(good), dict(sorted(resumed.items(), key=lambda entry: -entry[1])[:6]))
     assert max(resumed.values()) <= SLACK * plant.resumes_within_s, resumed
+
+
+def test_the_check_finds_values_of_another_moment_and_of_spoilt_answers():
+    line = {"t_ns": 5_000_000_000, "device": "plc", "unit": 1, "values": {"a": 7, "b": 8}}
+    spoilt = line | {"t_ns": 9_000_000_000, "spoilt": ["wrong_id"]}
+
+    def sample(value, at_s):
+        at_ns = int(at_s * 1e9)
+        times = {"source_ns": at_ns, "received_ns": at_ns + 1_000_000}
+        return Sample(point="plc/a", value=value, quality=Quality.GOOD, **times)
+
+    right, other_signal, late, from_spoilt = (
+        sample(7, 5.001), sample(8, 5.001), sample(7, 5.1), sample(7, 9.0),
+    )  # fmt: skip
+    found = wrong(
+        PLANTS["modbus_tcp"], [right, other_signal, late, from_spoilt], Truth([line, spoilt])
+    )
+    assert found == [other_signal, late, from_spoilt]
