@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.contract.addresses import AddressError, parse_modbus_address
 from collectors.contract.config_modbus import ModbusDevice, ModbusPoint
 from collectors.contract.points import Quality, Value
-from collectors.modbus_tcp.codec import decoder
+from collectors.modbus_tcp.codec import DoesNotFit, decoder, encode
 from collectors.modbus_tcp.plan import describe, plan
 from collectors.runtime.values import reading
 
@@ -164,3 +165,99 @@ def test_tables_are_read_apart_and_their_limits_kept() -> None:
     device = ModbusDevice(id="plc", host="h", max_gap=16, max_registers=30, points=tuple(points))
     described = [describe(block) for block in plan(device)["default"]]
     assert described == ["holding 0-17 (18)", "holding 34 (1)", "coil 0-250 (251)", "coil 600 (1)"]
+
+
+WRITABLE_TYPES = (*NUMBERS, "float16", "bcd16", "bcd32")
+LONG = (
+    "ABCDEFGH", "BADCFEHG", "CDABGHEF", "DCBAHGFE", "EFGHABCD", "FEHGBADC", "GHEFCDAB", "HGFEDCBA",
+)  # fmt: skip
+VALUES = {kind: values for kind, (_, values) in NUMBERS.items()} | {
+    "float16": st.floats(width=16, allow_nan=False),
+    "bcd16": st.integers(0, 9999),
+    "bcd32": st.integers(0, 99_999_999),
+}
+
+
+@pytest.mark.parametrize("kind", WRITABLE_TYPES)
+@given(st.data())
+def test_what_is_written_is_what_is_read(kind: str, data: st.DataObject) -> None:
+    orders = (*ORDERS, *LONG) if kind in ("int64", "uint64", "float64") else ORDERS
+    value = data.draw(VALUES[kind].filter(math.isfinite))
+    given_point = point("holding:0", type=kind, order=data.draw(st.sampled_from(orders)))
+    encoded = encode(given_point, value)
+    assert isinstance(encoded, bytes)
+    assert len(encoded) == 2 * given_point.words
+    assert decoder(given_point)(b"\xde\xad" + encoded, 1) == value
+
+
+@given(st.integers(-300, 300), st.sampled_from([0.1, 0.01, -0.5, 3.0]))
+def test_a_scaled_value_is_written_as_the_raw_number_that_gives_it(raw: int, scale: float) -> None:
+    scaled_point = point("holding:0", type="int16", scale=scale, offset=-40.0)
+    assert encode(scaled_point, raw * scale - 40.0) == struct.pack(">h", raw)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_text_is_written_as_it_is_read(order: str) -> None:
+    text = point("holding:0", type="string", length=5, order=order)
+    encoded = encode(text, "配方 1")
+    assert isinstance(encoded, bytes)
+    assert decoder(text)(encoded, 0) == "配方 1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "value", "code"),
+    [
+        ({"type": "uint16"}, 65536, "does_not_fit"),
+        ({"type": "uint16"}, -1, "does_not_fit"),
+        ({"type": "uint16"}, 1.5, "does_not_fit"),
+        ({"type": "int16", "scale": 0.5}, 0.2, "does_not_fit"),
+        ({"type": "int16", "scale": 0.0}, 1, "does_not_fit"),
+        ({"type": "float32"}, 1e39, "does_not_fit"),
+        ({"type": "float16"}, 70000.0, "does_not_fit"),
+        ({"type": "float64"}, math.inf, "does_not_fit"),
+        ({"type": "bcd16"}, 10000, "does_not_fit"),
+        ({"type": "bcd16"}, -1, "does_not_fit"),
+        ({"type": "string", "length": 1}, "abc", "does_not_fit"),
+        ({"type": "string", "length": 2}, "a\0b", "does_not_fit"),
+        ({"type": "string", "length": 2}, "\ud800", "does_not_fit"),
+        ({"type": "string", "length": 2}, 1, "wrong_type"),
+        ({"type": "uint16"}, True, "wrong_type"),
+        ({"type": "uint16"}, "1", "wrong_type"),
+        ({"type": "uint8l"}, 1, "not_supported"),
+    ],
+)
+def test_a_value_that_does_not_fit_its_point_is_refused(
+    settings: dict[str, Any], value: Value, code: str
+) -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        encode(point("holding:0", **settings), value)
+    assert caught.value.code == code
+
+
+def test_a_bit_takes_only_true_and_false() -> None:
+    coil = point("coil:0", type="bool")
+    assert encode(coil, True) is True
+    with pytest.raises(DoesNotFit, match="wrong_type"):
+        encode(coil, 1)
+
+
+@pytest.mark.parametrize(
+    ("alias", "address"),
+    [
+        ("40101", "holding:100"),
+        ("400101", "holding:100"),
+        ("465536", "holding:65535"),
+        ("30001", "input:0"),
+        ("10005", "discrete:4"),
+        ("00001", "coil:0"),
+        ("40101.3", "holding:100.3"),
+    ],
+)
+def test_the_numbers_of_manuals_are_addresses(alias: str, address: str) -> None:
+    assert parse_modbus_address(alias) == parse_modbus_address(address)
+
+
+@pytest.mark.parametrize("text", ["40000", "400000", "465537", "20001", "4010", "40101.16", "0"])
+def test_a_number_that_is_in_no_manual_is_no_address(text: str) -> None:
+    with pytest.raises(AddressError):
+        parse_modbus_address(text)
