@@ -1,7 +1,7 @@
 """Moves one collector's spool into one store, and keeps its troubles to itself.
 
-In order and with what is live in front: once the store is far behind, a second lane starts at the
-newest segment, so that charts show the present at once, while the first works off the backlog.
+In order and with what is live in front: once the store is far behind, a second lane starts with
+the newest records, so that charts show the present at once, while the first works off the backlog.
 What the live lane has stored is skipped when the first one gets there. A restart forgets the live
 lane; what it had stored is then stored again, which changes nothing.
 """
@@ -18,7 +18,12 @@ from collectors.history.breaker import Breaker
 from collectors.history.dead_letters import DeadLetters
 from collectors.history.lane import Lane
 from collectors.history.ledger import Ledger, ledger_path, read_ledger, write_ledger
-from collectors.history.segment import Position, list_segments
+from collectors.history.segment import (
+    Position,
+    list_segments,
+    segment_path,
+    whole_records,
+)
 from collectors.history.spool_reader import SpoolReader
 from collectors.history.store import Store, StoreUnavailable
 from collectors.history.troubles import Troubles, reason_of
@@ -185,15 +190,26 @@ class Drain:
         return self._wall_ns() - put_ns > LIVE_LAG_S * 1e9
 
     def _open_live_lane(self, stored: int) -> None:
-        newest = list_segments(self._spool)[-1:]
-        if not newest or newest[0] <= stored:
+        start = self._live_start()
+        if start is None or start.sequence <= stored:
             return
-        first = newest[0]
         reader = SpoolReader(self._spool, self._store.name)
-        reader.seek(Position(segment=first, offset=0, sequence=first - 1))
-        ledger = Ledger(since=first - 1, sequence=first - 1)
+        reader.seek(start)
+        ledger = Ledger(since=start.sequence, sequence=start.sequence)
         self._live = Lane(reader, ledger, self._store.replay_window_s, self._monotonic)
-        self._main.end = first
+        self._main.end = start.sequence + 1
+
+    def _live_start(self) -> Position | None:
+        """Return the place before the first record that is not late; it is in the last segment."""
+        newest = list_segments(self._spool)[-1:]
+        if not newest:
+            return None
+        at = Position(segment=newest[0], offset=0, sequence=newest[0] - 1)
+        for frame in whole_records(segment_path(self._spool, newest[0]).read_bytes()):
+            if not self._is_late(frame.wall_ns):
+                return replace(at, offset=frame.start, sequence=frame.sequence - 1)
+            at = replace(at, offset=frame.end, sequence=frame.sequence)
+        return at
 
     def _join_lanes(self, live: Lane) -> None:
         self._main.join(live)
