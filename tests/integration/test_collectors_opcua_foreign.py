@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from node_peer import PEER, ROOT, install
 from opcua_server import Reader, reader_of
 
 from collectors.contract.points import Quality
 from collectors.runtime.driver import ConnectionLost
 
-ROOT = Path(__file__).parents[2]
-PEER = Path(__file__).parent / "node_opcua"
 COUNT, LIMIT = 30, 7
 """Variables, and the most of them that the server takes in one request."""
 
@@ -67,15 +66,6 @@ def peer(home: Path) -> Iterator[Peer]:
         yield Peer(process, int(process.stdout.readline()))
     finally:
         process.communicate(timeout=20)  # it ends with its standard input
-
-
-def install() -> None:
-    if (PEER / "node_modules" / ".package-lock.json").exists():
-        return
-    command = [".ci/node.sh", "npm", "--prefix", str(PEER), "ci", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"node-opcua cannot be installed: {done.stderr[-300:]}")
 
 
 @pytest.mark.parametrize("mode", ["poll", "subscribe"])
