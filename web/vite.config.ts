@@ -38,6 +38,8 @@ export default defineConfig({
     environment: 'happy-dom',
     include: ['tests/unit/**/*.test.ts'],
     env: { TZ: 'Asia/Shanghai' },
+    // Its components import style sheets, which Node cannot load by itself.
+    server: { deps: { inline: ['element-plus'] } },
     restoreMocks: true,
   },
 })

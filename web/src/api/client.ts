@@ -3,6 +3,8 @@
 import type {
   CommandAction,
   CommandResult,
+  ExportProgress,
+  ExportQuery,
   History,
   LogPage,
   NodeList,
@@ -11,6 +13,7 @@ import type {
   ProcessList,
   ProcessStatus,
   Session,
+  StorageState,
   SystemState,
 } from '@/api/schema'
 
@@ -58,6 +61,11 @@ interface RequestOptions {
 }
 
 async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
+  const response = await send(path, options)
+  return (response.status === 204 ? undefined : await response.json()) as T
+}
+
+async function send(path: string, options: RequestOptions): Promise<Response> {
   const method = options.method ?? 'GET'
   const headers: Record<string, string> = {
     Accept: 'application/json',
@@ -85,7 +93,19 @@ async function request<T>(path: string, options: RequestOptions = {}): Promise<T
     if (error.code === 'not_authenticated') context.onSignedOut()
     throw error
   }
-  return (response.status === 204 ? undefined : await response.json()) as T
+  return response
+}
+
+/** A file as the server sends it; a connection that is cut on the way gives no file at all. */
+async function download(path: string, signal: AbortSignal): Promise<{ name: string; content: Blob }> {
+  const response = await send(path, { signal })
+  const named = /filename="([^"]+)"/.exec(response.headers.get('Content-Disposition') ?? '')
+  try {
+    return { name: named?.[1] ?? 'export', content: await response.blob() }
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error
+    throw new ApiError(plainProblem(0, 'network'))
+  }
 }
 
 async function readProblem(response: Response): Promise<Problem> {
@@ -137,6 +157,17 @@ export const api = {
     })
     return request<History>(`/api/v1/history?${query}`, { signal })
   },
+  exportHistory: ({ series, ...rest }: ExportQuery, signal: AbortSignal) => {
+    const query = new URLSearchParams(rest)
+    for (const each of series) query.append('series', each)
+    return download(`/api/v1/history/export?${query}`, signal)
+  },
+  exportProgress: (id: string, signal?: AbortSignal) =>
+    request<ExportProgress>(`/api/v1/history/export/${id}`, { signal }),
+  cancelExport: (id: string) =>
+    request<undefined>(`/api/v1/history/export/${id}`, { method: 'DELETE' }),
   nodes: (signal?: AbortSignal) => request<NodeList>('/api/v1/nodes', { signal }),
   system: (signal?: AbortSignal) => request<SystemState>('/api/v1/system', { signal }),
+  storage: (signal?: AbortSignal) =>
+    request<StorageState>('/api/v1/system/storage?limit=20', { signal }),
 }

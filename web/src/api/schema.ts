@@ -206,6 +206,58 @@ export interface History {
   rows: HistoryRow[]
 }
 
+export type ExportFormat = 'csv' | 'xlsx'
+
+/** As the server's query has it, but for ``series``, of which there may be several. */
+export interface ExportQuery {
+  series: readonly string[]
+  from: string
+  to: string
+  format: ExportFormat
+  resolution: string
+  zone: string
+  bom: '0' | '1'
+  id: string
+}
+
+export interface ExportProgress {
+  state: 'running' | 'done' | 'failed' | 'cancelled'
+  /** Of all series and their time, 0 to 1. */
+  fraction: number
+  rows: number
+}
+
+/** What became of the records of one collector, or of all; ``missing`` is 0 as long as it balances. */
+export interface LedgerCounts {
+  store: string
+  records_in: number
+  records_stored: number
+  records_queued: number
+  records_dropped: number
+  records_dead: number
+  records_missing: number
+  samples_stored: number
+  samples_dropped: number
+  samples_dead: number
+  queued_bytes: number
+  lag_s: number
+  last_error: string | null
+}
+
+export interface Ledger extends LedgerCounts {
+  collector: string
+}
+
+export interface StorageState {
+  /** Since the historian said this; null if it never did. */
+  age_s: number | null
+  records_missing: number | null
+  stores: { name: string; url: string; error: string | null; retry_in_s: number; total: LedgerCounts }[]
+  /** Those that want most to be looked at come first. */
+  ledgers: Ledger[]
+  count: number
+}
+
 export interface Service {
   name: string
   status: ProcessState

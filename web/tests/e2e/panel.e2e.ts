@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { chromium, type Browser, type Locator, type Page } from 'playwright-core'
@@ -105,6 +105,26 @@ test('a collector page shows values that move and a trend', async () => {
   await until('the log is there', async () => {
     return ((await at('log-tail').textContent()) ?? '').includes('device answers')
   })
+})
+
+test('the history of the chart is saved as a file', async () => {
+  await at('export').click()
+  const [file] = await Promise.all([page.waitForEvent('download'), at('export-start').click()])
+  expect(file.suggestedFilename()).toMatch(/^demo-modbus_.*\.csv$/)
+  const lines = readFileSync(await file.path(), 'utf-8').trim().split('\r\n')
+  expect(lines[0]).toContain('time (UTC)')
+  expect(lines.length).toBeGreaterThan(3)
+  await until('it is done', async () => (await at('export-state').getAttribute('data-state')) === 'done')
+  await page.keyboard.press('Escape')
+})
+
+test('the system page accounts for every record', async () => {
+  await page.goto(`${installation.url}system`)
+  await until('it balances', async () => {
+    return (await at('storage-balance').getAttribute('data-state')) === 'healthy'
+  })
+  expect(await at('store-embedded').textContent()).toContain('embedded')
+  await page.goto(`${installation.url}collectors/demo-modbus`)
 })
 
 test('a killed collector is seen down, then up, and its values move again', async () => {
