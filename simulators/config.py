@@ -168,8 +168,9 @@ class McDevice(_Device):
     code: CodeSetting = "binary"
     """What the port is set to; other frames meet silence."""
     frame: FrameSetting = "any"
-    cpu_model: Annotated[str, Field(pattern=r"^[ -~]{1,16}$")] = "Q03UDVCPU"
-    cpu_code: Annotated[int, Field(ge=0, le=0xFFFF)] = 0x0366
+    cpu_model: Annotated[str, Field(pattern=r"^[ -~]{1,16}$")] | None = None
+    """Without it that of a common CPU of the series, as for its code."""
+    cpu_code: Annotated[int, Field(ge=0, le=0xFFFF)] | None = None
     signals: Annotated[tuple[McSignal, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")

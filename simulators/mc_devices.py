@@ -136,6 +136,15 @@ PROFILES: Mapping[Series, Profile] = {
     ),
 }
 
+CPU_MODELS: Mapping[Series, tuple[str, int]] = {
+    "Q": ("Q03UDVCPU", 0x0366),
+    "L": ("L26CPU-BT", 0x0542),
+    "iQ-L": ("R04CPU", 0x4800),
+    "iQ-R": ("R04CPU", 0x4800),
+    "FX5": ("FX5U-32MT/DS", 0x4A49),
+}
+"""Name and code of a common CPU of each series (SH-080956, command 0101)."""
+
 
 def parse_mc_address(text: str, series: Series = "Q") -> Place:
     """Read ``D100``, ``M20``, ``X1F`` (octal on FX5), ``ZR393215`` or ``D100.A`` (a bit).

@@ -13,7 +13,7 @@ from simulators.mc_coding import (
     pack_words,
     words_to_bits,
 )
-from simulators.mc_devices import PROFILES, Limits
+from simulators.mc_devices import CPU_MODELS, PROFILES, Limits
 from simulators.mc_frames import Request, form_of, forms_of, spoil, take_frame
 from simulators.mc_spans import Span, merge
 from simulators.memory import (
@@ -242,8 +242,10 @@ class McCpu:
 
     def _read_cpu_model(self, request: Request) -> bytes:
         request.expect_end()
-        model = self._config.cpu_model.ljust(16).encode()
-        return model + request.coding.pack(self._config.cpu_code, 2)
+        common_model, common_code = CPU_MODELS[self._config.series]
+        model = (self._config.cpu_model or common_model).ljust(16).encode()
+        code = self._config.cpu_code
+        return model + request.coding.pack(common_code if code is None else code, 2)
 
     def _echo(self, request: Request) -> bytes:
         count = request.number(2)

@@ -88,6 +88,8 @@ class McDevice(Device):
     """Pause between an answer and the next request."""
     connect_settle_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
     """Pause between a close, or a connect, and what follows; without it as the series needs."""
+    check_series: bool = True
+    """Refuse a PLC whose model says that it numbers X and Y in another way than ``series``."""
     points: Annotated[tuple[McPoint, ...], Field(min_length=1, strict=False)]
 
     @property

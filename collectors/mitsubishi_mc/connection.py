@@ -1,20 +1,22 @@
 """One socket to one PLC and the thread that uses it, because pymcprotocol blocks."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from collectors.contract.config_mc import McDevice
 from collectors.contract.points import Quality
-from collectors.mitsubishi_mc.frames import Coding, FrameError
-from collectors.mitsubishi_mc.guard import Access, GuardedType3E, GuardedType4E
+from collectors.mitsubishi_mc.frames import Access, Coding, EndCode, FrameError
+from collectors.mitsubishi_mc.guard import GuardedType3E, GuardedType4E
 from collectors.mitsubishi_mc.worker import Worker
 from collectors.runtime.driver import ConnectionLost, reason_of
 
 _T = TypeVar("_T")
 
 _TIMER_UNIT_S: Final = 0.25
+_KNOWN_MODEL: Final = re.compile(r"FX5|[QLR][0-9]")
 
 
 def access_of(device: McDevice) -> Access:
@@ -31,6 +33,10 @@ def access_of(device: McDevice) -> Access:
         timeout_s=device.timeout_s,
         timer=own if timer_s is None else round(timer_s / _TIMER_UNIT_S),
     )
+
+
+class OtherSeries(ConnectionLost):
+    """The PLC numbers its inputs and outputs in another way than the file says."""
 
 
 class Connection:
@@ -58,6 +64,22 @@ class Connection:
             raise ConnectionLost("no connection in time", Quality.BAD_TIMEOUT) from None
         # A PLC whose connection entry is taken accepts, and hangs up a moment later.
         await asyncio.sleep(self._device.settle_s)
+
+    async def check_series(self) -> None:
+        """Ask for the model, because X20 of an FX5 is another input than X20 of all others.
+
+        Raises:
+            OtherSeries: the file has to be corrected.
+            ConnectionLost: see :meth:`call`.
+        """
+        try:
+            model = await self.call(self.plc.read_model)
+        except EndCode:
+            return  # The built-in ports of many Q and L CPUs do not know the command.
+        is_fx5, known = model.startswith("FX5"), _KNOWN_MODEL.match(model)
+        if known and is_fx5 is not (self._device.series == "FX5"):
+            radix = "octal" if is_fx5 else "hexadecimal"
+            raise OtherSeries(f"the PLC is a {model}, which numbers X and Y in {radix}: set series")
 
     async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run in the thread, and report each kind of broken connection as lost."""

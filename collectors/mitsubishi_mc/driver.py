@@ -9,7 +9,7 @@ from collectors.contract.columns import Columns
 from collectors.contract.config_mc import McDevice
 from collectors.contract.points import Sample, Value
 from collectors.mitsubishi_mc.codec import DoesNotFit, WrongType, decoder, encode
-from collectors.mitsubishi_mc.connection import Connection
+from collectors.mitsubishi_mc.connection import Connection, OtherSeries
 from collectors.mitsubishi_mc.end_codes import COMMAND_UNKNOWN, may_split, quality_of
 from collectors.mitsubishi_mc.frames import EndCode
 from collectors.mitsubishi_mc.plan import RANDOM, first_device, plan, random_devices
@@ -30,6 +30,7 @@ class McDriver:
         self._connection: Connection | None = None
         self._closed_mono = 0.0
         self._knows_random = True
+        self._checks_series = device.check_series and _has_inputs(device)
         self._readers = self._make_readers()
 
     async def connect(self) -> None:
@@ -38,7 +39,19 @@ class McDriver:
         await asyncio.sleep(self._closed_mono + self._device.settle_s - time.monotonic())
         connection = self._connection = Connection(self._device)
         await connection.connect()
+        if self._checks_series:
+            await self._check_series(connection)
         connection.watch(self._readable)
+
+    async def _check_series(self, connection: Connection) -> None:
+        try:
+            await connection.check_series()
+        except OtherSeries:
+            raise
+        except ConnectionLost:
+            # Whoever does not answer this question is not asked again.
+            self._checks_series = False
+            raise
 
     async def read(self, group_id: str) -> Columns:
         with self._in_flight():
@@ -77,6 +90,8 @@ class McDriver:
     def adopt(self, device: McDevice) -> bool:
         what_changes = {"groups": device.groups, "points": device.points}
         if self._device.model_copy(update=what_changes) != device:
+            return False
+        if _has_inputs(device) and not _has_inputs(self._device):
             return False
         self._device = device
         self._readers = self._make_readers()
@@ -156,6 +171,10 @@ class McDriver:
             source_ns=(sent_ns + received_ns) // 2,
             received_ns=received_ns,
         )
+
+
+def _has_inputs(device: McDevice) -> bool:
+    return any(device.address_of(point).device in ("X", "Y") for point in device.points)
 
 
 def _refusal(code: int, sent_ns: int) -> Refusal:

@@ -120,6 +120,28 @@ def _swapped(content: bytes, unit_bytes: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach a CPU.
+
+    Attributes:
+        network: 0 is the network of the connected PLC.
+        station: PC number; 255 is the connected CPU. 0 is a number like others.
+        module_io: Start I/O number of the target module; 03FFh is the CPU.
+        module_station: Station behind a multidrop connection.
+        timeout_s: For the connection, and for one whole answer however it is cut up.
+        timer: How long the PLC may wait for the target, in units of 250 ms; 0 is for ever.
+    """
+
+    coding: Coding
+    network: int = 0
+    station: int = 0xFF
+    module_io: int = 0x3FF
+    module_station: int = 0
+    timeout_s: float = 1.0
+    timer: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What stands before the data length, in bytes of binary code; ASCII code doubles it all."""
 

@@ -15,7 +15,6 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pymcprotocol import Type3E, Type4E
@@ -24,7 +23,7 @@ from collectors.contract.addresses_mc import parse_mc_address
 from collectors.mitsubishi_mc.frames import (
     DWORD_BYTES,
     WORD_BYTES,
-    Coding,
+    Access,
     Device,
     EndCode,
     FrameError,
@@ -32,35 +31,15 @@ from collectors.mitsubishi_mc.frames import (
 )
 from collectors.runtime.driver import tune_socket
 
+_READ_MODEL: Final = 0x0101
 _BATCH_READ: Final = 0x0401
 _RANDOM_READ: Final = 0x0403
 _BATCH_WRITE: Final = 0x1401
 _RANDOM_WRITE: Final = 0x1402
 _BIT_UNITS: Final = 1
+_MODEL_BYTES: Final = 16
 _MAX_LENGTH: Final = 2 + 2 * 960
 """End code and the longest data, in bytes of binary code."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """How to reach a CPU.
-
-    Attributes:
-        network: 0 is the network of the connected PLC.
-        station: PC number; 255 is the connected CPU. 0 is a number like others.
-        module_io: Start I/O number of the target module; 03FFh is the CPU.
-        module_station: Station behind a multidrop connection.
-        timeout_s: For the connection, and for one whole answer however it is cut up.
-        timer: How long the PLC may wait for the target, in units of 250 ms; 0 is for ever.
-    """
-
-    coding: Coding
-    network: int = 0
-    station: int = 0xFF
-    module_io: int = 0x3FF
-    module_station: int = 0
-    timeout_s: float = 1.0
-    timer: int = 4
 
 
 class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type information
@@ -135,6 +114,12 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         """Return the socket's descriptor, to watch it while no request is in flight."""
         return self._socket().fileno()
 
+    def read_model(self) -> str:
+        """Return the name of the CPU, such as ``Q03UDVCPU``; raises as :meth:`read_words`."""
+        request = self._make_commanddata(_READ_MODEL, 0)
+        data = self._ask(request, _MODEL_BYTES + 2 * self._scale)
+        return data[:_MODEL_BYTES].decode("ascii", "replace").strip()
+
     def read_words(self, first: Device, count: int) -> bytes:
         """Read ``count`` words from ``first`` on (command 0401), 16 bits each of bit devices.
 
@@ -148,7 +133,7 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         """
         head = self._make_commanddata(_BATCH_READ, self._subcommand)
         request = head + self._coding.device(first) + self._encode_value(count)
-        return self._decoded(self._ask(request, WORD_BYTES * count), WORD_BYTES)
+        return self._decoded(self._ask(request, WORD_BYTES * count * self._scale), WORD_BYTES)
 
     def read_random(self, words: Sequence[Device], dwords: Sequence[Device]) -> bytes:
         """Read single words, then double words, wherever they are (command 0403).
@@ -158,9 +143,9 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         head = self._make_commanddata(_RANDOM_READ, self._subcommand)
         counts = b"".join(self._encode_value(len(part), "byte") for part in (words, dwords))
         devices = b"".join(self._coding.device(device) for device in (*words, *dwords))
-        middle = WORD_BYTES * len(words)
-        data = self._ask(head + counts + devices, middle + DWORD_BYTES * len(dwords))
-        middle *= self._scale
+        middle = WORD_BYTES * len(words) * self._scale
+        end = middle + DWORD_BYTES * len(dwords) * self._scale
+        data = self._ask(head + counts + devices, end)
         return self._decoded(data[:middle], WORD_BYTES) + self._decoded(data[middle:], DWORD_BYTES)
 
     def write_words(self, first: Device, content: bytes) -> None:
@@ -183,14 +168,13 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         self._ask(head + counts + self._coding.device(device) + encoded, 0)
 
     def _ask(self, request: bytes, expected_bytes: int) -> bytes:
-        """Return the data of the answer, ``expected_bytes`` in binary code, twice that in ASCII."""
+        """Return the data of the answer, as it came; raises as :meth:`read_words`."""
         try:
             self._send(self._make_senddata(request))
             frame: bytes = self._recv()
             end_code, data = self._split(frame)
-            if end_code == 0 and len(data) != expected_bytes * self._scale:
-                expected = expected_bytes * self._scale
-                raise FrameError(f"{len(data)} bytes of data instead of {expected}")
+            if end_code == 0 and len(data) != expected_bytes:
+                raise FrameError(f"{len(data)} bytes of data instead of {expected_bytes}")
         except BaseException:
             self.close()
             raise

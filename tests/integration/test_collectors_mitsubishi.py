@@ -336,3 +336,54 @@ def test_values_come_again_within_two_seconds_of_each_outage(tmp_path: Path) -> 
     good_ns = [s.received_ns for s in collector.samples() if s.quality is Quality.GOOD]
     for end_ns in ends_ns:
         assert min(at for at in good_ns if at >= end_ns) - end_ns <= 2_000_000_000
+
+
+@pytest.mark.parametrize("code", ["binary", "ascii"])
+def test_a_plc_that_numbers_its_inputs_otherwise_is_refused(tmp_path: Path, code: str) -> None:
+    file = simulator_file(
+        tmp_path, [f'name = "x", type = "bool", address = "X10", {SQUARE}'], series="FX5", code=code
+    )
+
+    async def connect(device: McDevice) -> None:
+        driver = McDriver(device, Traffic(), lambda _lost: None)
+        try:
+            await driver.connect()
+            await driver.read("default")
+        finally:
+            await driver.close()
+
+    x10 = (McPoint(name="x", address="X10", type="bool"),)
+    with RunningSimulator(file) as simulator:
+
+        def device(**settings: Any) -> McDevice:
+            return device_at(simulator.port, x10, code=code, **settings)
+
+        with pytest.raises(ConnectionLost, match=r"FX5U-32MT/DS, which numbers X and Y in octal"):
+            asyncio.run(connect(device()))
+        asyncio.run(connect(device(series="FX5")))
+        asyncio.run(connect(device(check_series=False)))
+        simulator.fault("exception", code=0xC059, count=1)
+        asyncio.run(connect(device()))
+        no_inputs = (McPoint(name="d", address="D0"),)
+        asyncio.run(connect(device_at(simulator.port, no_inputs, code=code)))
+
+
+def test_a_plc_that_never_tells_its_model_is_asked_once(tmp_path: Path) -> None:
+    file = simulator_file(tmp_path, [f'name = "x", type = "bool", address = "X10", {SQUARE}'])
+    with RunningSimulator(file) as simulator:
+        points = (McPoint(name="x", address="X10", type="bool"),)
+
+        async def run() -> None:
+            driver = McDriver(
+                device_at(simulator.port, points, timeout_s=0.1), Traffic(), lambda _lost: None
+            )
+            await asyncio.to_thread(simulator.fault, "drop", count=1)
+            with pytest.raises(ConnectionLost):
+                await driver.connect()
+            await driver.close()
+            await asyncio.to_thread(simulator.fault, "drop", every=2)
+            await driver.connect()
+            assert (await read(driver))["x"].quality is Quality.GOOD
+            await driver.close()
+
+        asyncio.run(run())

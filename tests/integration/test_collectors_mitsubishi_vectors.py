@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from collectors.mitsubishi_mc.frames import Code, Coding, Device, EndCode
-from collectors.mitsubishi_mc.guard import Access, GuardedType3E, GuardedType4E
+from collectors.mitsubishi_mc.frames import Access, Code, Coding, Device, EndCode
+from collectors.mitsubishi_mc.guard import GuardedType3E, GuardedType4E
 from simulators.testing import RunningSimulator
 
 WORDS = {

@@ -26,8 +26,8 @@ from collectors.contract.columns import Columns
 from collectors.contract.config_mc import McDevice, McPoint
 from collectors.contract.points import Quality
 from collectors.mitsubishi_mc.driver import McDriver
-from collectors.mitsubishi_mc.frames import Coding, Device
-from collectors.mitsubishi_mc.guard import Access, GuardedType3E
+from collectors.mitsubishi_mc.frames import Access, Coding, Device
+from collectors.mitsubishi_mc.guard import GuardedType3E
 from collectors.runtime.driver import ConnectionLost, Traffic
 from collectors.runtime.testing import RunningCollector
 from simulators.testing import RunningSimulator

@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.contract.addresses_mc import MC_PROFILES, McSeries
-from collectors.mitsubishi_mc.frames import Code, Coding, Device, EndCode, FrameError, Header
-from collectors.mitsubishi_mc.guard import Access, GuardedType3E, GuardedType4E
+from collectors.mitsubishi_mc.frames import (
+    Access,
+    Code,
+    Coding,
+    Device,
+    EndCode,
+    FrameError,
+    Header,
+)
+from collectors.mitsubishi_mc.guard import GuardedType3E, GuardedType4E
 
 
 class Line:

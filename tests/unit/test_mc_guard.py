@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from collectors.contract.addresses_mc import McSeries
-from collectors.mitsubishi_mc.frames import Coding, Device, EndCode, FrameError
-from collectors.mitsubishi_mc.guard import Access, GuardedType3E
+from collectors.mitsubishi_mc.frames import Access, Coding, Device, EndCode, FrameError
+from collectors.mitsubishi_mc.guard import GuardedType3E
 
 WORDS = struct.pack("<4H", 1, 2, 3, 4)
 BROKEN = (OSError, FrameError)
