@@ -116,6 +116,7 @@ class AsciiCoding:
             long_name = name.ljust(4, "*") if letters == 4 else device.ascii
             if text in (device.ascii.ljust(letters, "*"), long_name):
                 radix = 16 if self.xy_hex and device.radix == 8 else device.radix
+                require(digits.isalnum(), EndCode.ASCII)
                 try:
                     return name, int(digits, radix)
                 except ValueError:

@@ -8,12 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulators.faults import Fault
 from simulators.mc_coding import AsciiCoding, BinaryCoding, bits_to_words, words_to_bits
 from simulators.mitsubishi_mc import McCpu
 from simulators.problems import parse_simulator
 from simulators.truth import TruthLog
 
 ROUTE = "00ffff0300"
+
+
+COMMANDS = ("01040000", "01040100", "01140000", "03040000", "02140100", "19060000")
 
 
 def signal(name, address, kind, value, wave="constant", **more):
@@ -31,6 +35,9 @@ def cpu(*signals, truth=None, **more):
     document = {"protocol": "mitsubishi_mc", "signals": list(signals)} | more
     config = parse_simulator(document, file="test").devices[0]
     return McCpu(config, truth or TruthLog(None))
+
+
+ANY_CPU = cpu(signal("a", "D0", "int16", 1, "writable"), code="any", series="iQ-R")
 
 
 def ask(plc, frame):
@@ -347,3 +354,33 @@ def test_random_writes_reach_all_their_points_or_none():
     assert refusal_of(plc, "02140000 0200 000000a8 0900 090000a8 0900".replace(" ", "")) == 0xC05B
     assert answer_to(plc, "01040000 000000 a8 0100") == "0700"
     assert refusal_of(plc, "02140000a100" + "000000a80000" * 161) == 0xC054
+
+
+@given(
+    content=st.binary(min_size=6, max_size=40),
+    serial=st.booleans(),
+    command=st.sampled_from([b"", *(bytes.fromhex(c) for c in COMMANDS)]),
+)
+def test_any_binary_request_is_answered(content, serial, command):
+    content = (b"\x10\0" + command + content)[: max(6, len(content))]
+    start = b"\x54\0\x12\x34\0\0" if serial else b"\x50\0"
+    frame = start + bytes.fromhex(ROUTE) + len(content).to_bytes(2, "little") + content
+    answer = converse(ANY_CPU, frame)
+    assert answer[1:-2].startswith(start[1:] + bytes.fromhex(ROUTE))
+
+
+@given(content=st.text("0123456789ABCDEF*DMX GZ_+", min_size=12, max_size=60))
+def test_any_ascii_request_is_answered(content):
+    answer = ascii_request(ANY_CPU, content.replace(" ", "0"))
+    assert len(answer) >= 4
+
+
+@given(kinds=st.sets(st.sampled_from(["short", "bad_length", "wrong_unit", "wrong_id"])))
+@pytest.mark.parametrize("start", [b"500000FF03FF00", b"54001234000000FF03FF00"])
+def test_a_spoilt_answer_is_still_made_of_hexadecimal_text(start, kinds):
+    plc = cpu(signal("a", "D0", "int16", 1), code="ascii")
+    for kind in kinds:
+        plc.faults.start(Fault(fault=kind, count=1))
+    content = b"001004010000D*0000000004"
+    answer = converse(plc, start + b"%04X" % len(content) + content)
+    int(answer, 16)
