@@ -176,6 +176,21 @@ def test_a_wrong_device_clock_gives_an_uncertain_sample_at_the_time_of_receipt(
     assert EmbeddedReader(tmp_path).latest(["line1/plc/x"])["line1/plc/x"].value == 2
 
 
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_a_system_clock_that_was_ahead_does_not_hold_the_latest_value(
+    store: EmbeddedStore, tmp_path: Path, is_sealed: bool
+) -> None:
+    for value, error_s in enumerate([0, 90 * 86_400, 90 * 86_400, 0, -1800]):
+        at_ns = _NOON_NS + value * _S + error_s * _S
+        store.append("line1", [record([reading(value, at_ns)])])
+        if is_sealed:
+            store.seal_all()
+        latest = EmbeddedReader(tmp_path).latest(["line1/plc/x"])["line1/plc/x"]
+        # The last one is late, from before the others.
+        assert latest.value == min(value, 3)
+    assert len(all_samples(tmp_path)) == 5
+
+
 def test_pruning_deletes_whole_days_and_nothing_else(store: EmbeddedStore, tmp_path: Path) -> None:
     for day in range(10):
         samples = [reading(day, _NOON_NS + day * _DAY_NS, point=f"plc/{name}") for name in "xy"]

@@ -24,13 +24,14 @@ from collectors.history.values import Raw
 _PUT = """INSERT OR IGNORE INTO batch
     (table_id, source, sequence, put_ns, first_ns, last_ns, samples, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-# A newest sample that is far in the future of the next one came of a clock that was wrong.
-_PUT_LATEST = f"""INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (series_id) DO UPDATE SET t_ns = excluded.t_ns, value = excluded.value,
-    kind = excluded.kind, quality = excluded.quality, code = excluded.code,
-    received_ns = excluded.received_ns
+# A newest sample in the future of what has come after it is of a clock that was ahead.
+_PUT_LATEST = """INSERT INTO latest
+    VALUES (:id, :sequence, :t_ns, :value, :kind, :quality, :code, :received_ns)
+    ON CONFLICT (series_id) DO UPDATE SET sequence = excluded.sequence, t_ns = excluded.t_ns,
+    value = excluded.value, kind = excluded.kind, quality = excluded.quality,
+    code = excluded.code, received_ns = excluded.received_ns
     WHERE excluded.t_ns >= latest.t_ns
-    OR latest.t_ns > excluded.received_ns + {CLOCK_AHEAD_NS}"""
+    OR (excluded.sequence > latest.sequence AND latest.t_ns > :limit_ns)"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,7 +48,13 @@ class StoredBatch:
     """A batch that waits; ``body`` has no names."""
 
     id: int
+    sequence: int
     batch: Batch
+
+    @property
+    def latest_ns(self) -> int:
+        """What is later than this came of a clock that is ahead, if the batch is the newest."""
+        return self.batch.received.low + CLOCK_AHEAD_NS
 
 
 class LiveFile:
@@ -109,15 +116,15 @@ class LiveFile:
         return self._waiting
 
     def batches(self, table_id: int, most_samples: int) -> list[StoredBatch]:
-        """Return the oldest batches of a table, in the order of their arrival."""
+        """Return the oldest batches of a table, in the order in which they were spooled."""
         file = self._files.reading(self.path, LIVE_TABLES)
         found, samples = [], 0
         width = len(self.series_keys(table_id))
-        query = "SELECT id, body FROM batch WHERE table_id = ? ORDER BY id"
+        query = "SELECT id, sequence, body FROM batch WHERE table_id = ? ORDER BY sequence, id"
         rows = file.connection.execute(query, (table_id,))
-        for batch_id, body in rows:
+        for batch_id, sequence, body in rows:
             batch = stored_batch(body, width)
-            found.append(StoredBatch(id=batch_id, batch=batch))
+            found.append(StoredBatch(id=batch_id, sequence=sequence, batch=batch))
             samples += len(batch)
             if samples >= most_samples:
                 break
@@ -145,7 +152,8 @@ class LiveFile:
                 "DELETE FROM batch WHERE id = ?", [(batch.id,) for batch in batches]
             )
             self._put_pending(file, hours)
-            rows = [(file.series_ids[key], *_latest(points)) for key, points in latest]
+            newest = {"sequence": batches[-1].sequence, "limit_ns": batches[-1].latest_ns}
+            rows = [newest | _latest(file.series_ids[key], points) for key, points in latest]
             file.connection.executemany(_PUT_LATEST, rows)
         table = self.waiting()[table_id]
         table.since_mono = self._monotonic()
@@ -227,14 +235,15 @@ class LiveFile:
         return int(table_id)
 
 
-def _latest(points: Points) -> tuple[int, Raw, int, int, int, int]:
+def _latest(series_id: int, points: Points) -> dict[str, Raw]:
     """Return the last sample as columns of table ``latest``."""
     kind, raw = raw_of(points, len(points) - 1)
-    return (
-        int(points.source_ns[-1]),
-        raw,
-        kind,
-        int(points.qualities[-1]),
-        int(points.codes[-1]),
-        int(points.received_ns[-1]),
-    )
+    return {
+        "id": series_id,
+        "t_ns": int(points.source_ns[-1]),
+        "value": raw,
+        "kind": kind,
+        "quality": int(points.qualities[-1]),
+        "code": int(points.codes[-1]),
+        "received_ns": int(points.received_ns[-1]),
+    }

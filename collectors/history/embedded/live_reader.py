@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeVar
 
 import numpy as np
@@ -33,10 +34,11 @@ _SERIES = """SELECT key FROM series WHERE key >= ? AND key < ? AND (
         WHERE table_id IN (SELECT table_id FROM batch))) ORDER BY key"""
 _TABLES = """SELECT table_id, series FROM table_series JOIN point_table ON id = table_id
     WHERE series_id = ?"""
-_BATCHES = """SELECT body FROM batch
-    WHERE table_id = ? AND last_ns >= ? AND first_ns < ? ORDER BY id"""
-_NEWEST_BATCHES = "SELECT body, last_ns FROM batch WHERE table_id = ? ORDER BY id DESC"
-_LATEST = """SELECT series_id, t_ns, value, kind, quality, code, received_ns FROM latest
+_BATCHES = """SELECT sequence, id, body FROM batch
+    WHERE table_id = ? AND last_ns >= ? AND first_ns < ?"""
+_NEWEST_BATCHES = """SELECT sequence, last_ns, body FROM batch WHERE table_id = ?
+    ORDER BY sequence DESC, id DESC"""
+_LATEST = """SELECT series_id, sequence, t_ns, value, kind, quality, code, received_ns FROM latest
     WHERE series_id IN ({marks})"""
 _GAPS = """SELECT first_ns, last_ns, samples, reason FROM loss
     WHERE source = ? AND last_ns >= ? AND first_ns < ? ORDER BY first_ns"""
@@ -65,15 +67,16 @@ def read_live(connection: sqlite3.Connection, series: str, start_ns: int, end_ns
     """
     connection.execute("BEGIN")
     row = connection.execute("SELECT id FROM series WHERE key = ?", (series,)).fetchone()
-    parts: list[Points] = []
+    parts: list[tuple[int, int, Points]] = []
     for table_id, blob in connection.execute(_TABLES, row or (None,)).fetchall():
         table = np.frombuffer(blob, np.int32)
         place = int(np.flatnonzero(table == row[0])[0])
-        for (body,) in connection.execute(_BATCHES, (table_id, start_ns, end_ns)):
+        for sequence, batch_id, body in connection.execute(_BATCHES, (table_id, start_ns, end_ns)):
             part = _only(body, len(table), place)
             if part is not None:
-                parts.append(part)
-    points = joined(parts).in_order() if parts else EMPTY
+                parts.append((sequence, batch_id, part))
+    parts.sort(key=itemgetter(0, 1))
+    points = joined([part for _, _, part in parts]).in_order() if parts else EMPTY
     first, end = np.searchsorted(points.source_ns, (start_ns, end_ns))
     source = series.partition("/")[0]
     gaps = connection.execute(_GAPS, (source, start_ns, end_ns))
@@ -102,64 +105,72 @@ def latest_values(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[s
     """
     connection.execute("BEGIN")
     names: dict[int, str] = {}
-    found: dict[int, LatestValue] = {}
+    found: dict[int, _Newest] = {}
     for marks, some in _in_parts(keys):
         query = f"SELECT id, key FROM series WHERE key IN ({marks})"
         names.update(connection.execute(query, some))
     for marks, ids in _in_parts(list(names)):
         rows = connection.execute(_LATEST.format(marks=marks), ids)
-        for number, t_ns, raw, kind, quality, code, received_ns in rows:
-            found[number] = LatestValue(
+        for number, sequence, t_ns, raw, kind, quality, code, received_ns in rows:
+            value = LatestValue(
                 value=typed(kind, raw),
                 quality=Quality(quality),
                 code=code,
                 source_ns=t_ns,
                 received_ns=received_ns,
             )
-    wanted = set(names)
+            found[number] = _Newest(sequence=sequence, value=value)
     query = "SELECT id, series FROM point_table WHERE id IN (SELECT table_id FROM batch)"
     for table_id, blob in connection.execute(query).fetchall():
         table = np.frombuffer(blob, np.int32)
-        if not wanted.isdisjoint(table.tolist()):
+        wanted = names.keys() & set(table.tolist())
+        if wanted:
             _look_into_table(connection, table_id, table, wanted, found)
-    return {names[number]: value for number, value in found.items()}
+    return {names[number]: newest.value for number, newest in found.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Newest:
+    sequence: int
+    value: LatestValue
 
 
 def _look_into_table(
     connection: sqlite3.Connection,
     table_id: int,
     table: NDArray[np.int32],
-    wanted: set[int],
-    found: dict[int, LatestValue],
+    wanted: Set[int],
+    found: dict[int, _Newest],
 ) -> None:
     """Take newer values from the batches of a table, newest first until none can be newer."""
     rows = connection.execute(_NEWEST_BATCHES, (table_id,)).fetchall()
-    ids = [number for number in table.tolist() if number in wanted]
+    newest_sequence = rows[0][0]
+    latest_ns = stored_batch(rows[0][2], len(table)).received.low + CLOCK_AHEAD_NS
     newest: dict[int, LatestValue] = {}
-    highest_before = np.maximum.accumulate([last_ns for _, last_ns in reversed(rows)])[::-1]
-    for (body, _), highest_ns in zip(rows, highest_before.tolist(), strict=True):
-        if len(newest) == len(ids) and all(v.source_ns > highest_ns for v in newest.values()):
+    highest_before = np.maximum.accumulate([last_ns for _, last_ns, _ in reversed(rows)])[::-1]
+    for (_, _, body), highest_ns in zip(rows, highest_before.tolist(), strict=True):
+        oldest_ns = min((v.source_ns for v in newest.values()), default=0)
+        if len(newest) == len(wanted) and oldest_ns >= min(highest_ns, latest_ns):
             break
         batch = stored_batch(body, len(table))
         points = points_of(batch)
         places = range(len(table)) if batch.places is None else batch.places
         for at in range(len(points) - 1, -1, -1):
-            number = int(table[places[at]])
-            if number in wanted:
-                value = _latest_at(points, at)
-                known = newest.get(number)
-                if known is None or value.source_ns > known.source_ns:
-                    newest[number] = value
+            number, t_ns = int(table[places[at]]), int(points.source_ns[at])
+            known = newest.get(number)
+            if number in wanted and t_ns <= latest_ns and (not known or t_ns > known.source_ns):
+                newest[number] = _latest_at(points, at)
     for number, value in newest.items():
-        known = found.get(number)
-        if known is None or _is_newer(value, known):
-            found[number] = value
+        candidate = _Newest(sequence=newest_sequence, value=value)
+        earlier = found.get(number)
+        if earlier is None or _is_newer(candidate, earlier, latest_ns):
+            found[number] = candidate
 
 
-def _is_newer(value: LatestValue, known: LatestValue) -> bool:
-    # As in ``live``: what is far in the future came of a clock that was wrong.
-    is_future = known.source_ns > value.received_ns + CLOCK_AHEAD_NS
-    return value.source_ns >= known.source_ns or is_future
+def _is_newer(newest: _Newest, known: _Newest, latest_ns: int) -> bool:
+    """Tell, as ``live`` does, which of two holds; one of the future came of a wrong clock."""
+    is_future = newest.sequence > known.sequence and known.value.source_ns > latest_ns
+    return newest.value.source_ns >= known.value.source_ns or is_future
 
 
 def _latest_at(points: Points, at: int) -> LatestValue:

@@ -67,6 +67,12 @@ class Points:
         numbers[is_float] = self.bits[is_float].view(np.float64)
         return numbers, is_number
 
+    def until(self, latest_ns: int) -> Points:
+        """Return the samples, which are by time, without those that are later."""
+        if self.source_ns[-1] <= latest_ns:
+            return self
+        return self.at(slice(0, int(np.searchsorted(self.source_ns, latest_ns, "right"))))
+
     def in_order(self) -> Points:
         """Return the samples of one series by time; of several at one time, only the last."""
         steps = np.diff(self.source_ns)

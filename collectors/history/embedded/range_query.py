@@ -210,7 +210,8 @@ class RangeQuery:
 
     def _rollups(self, grid: Grid, raw_hours: Set[int]) -> Iterator[tuple[int, Summaries]]:
         """Yield what is known of every other hour of the span."""
-        if grid.origin_ns == self._start_ns and self._days and self._oldest <= self._first_hour:
+        is_all_raw = raw_hours is self._hours_with_samples
+        if is_all_raw and self._days and self._oldest <= self._first_hour:
             return  # nothing in the span has been deleted
         try:
             months = sorted(rollups_by_month(self._directory))

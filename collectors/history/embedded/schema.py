@@ -55,6 +55,7 @@ LIVE_TABLES = (
     # The newest sealed sample; newer ones are in the batches. ``value`` keeps its type.
     """CREATE TABLE latest (
         series_id INTEGER PRIMARY KEY,
+        sequence INTEGER NOT NULL,
         t_ns INTEGER NOT NULL,
         value ANY,
         kind INTEGER NOT NULL,

@@ -52,7 +52,9 @@ def seal(
     latest: dict[str, Points] = {}
     for found in _slices(keys, _places([stored.batch for stored in batches]), points):
         days[day_path(directory, day_of_hour(found.hour))].append(found)
-        latest[found.key] = found.points
+        believed = found.points.until(batches[-1].latest_ns)
+        if len(believed):
+            latest[found.key] = believed
     for path, slices in days.items():
         with files.writing(path, DAY_TABLES) as file:
             _write(file, slices, clock)
