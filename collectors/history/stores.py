@@ -37,7 +37,10 @@ class EmbeddedSink:
         return Appended(self._store.append(collector, records))
 
     def sync(self) -> None:
-        self._store.sync()
+        try:
+            self._store.sync()
+        except sqlite3.Error as exc:
+            raise OSError(f"the history files cannot be written: {exc}") from exc
         if self._monotonic() >= self._next_prune_mono:
             self._next_prune_mono = self._monotonic() + _PRUNE_S
             with self._troubles.noting("old history cannot be deleted", OSError, sqlite3.Error):

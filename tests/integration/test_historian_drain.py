@@ -184,3 +184,24 @@ def test_the_cursor_waits_until_the_disk_has_what_was_stored(
     assert read_cursor(cursor) != before
     worker.close()
     assert [entry.levelname for entry in caplog.records] == ["ERROR"]
+
+
+def test_a_store_that_cannot_seal_now_is_told_and_storing_goes_on(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    worker = StoreWorker(line.home, line.store)
+    line.put(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(line.store._store, "sync", fail)
+        worker.round()
+        worker.commit()
+        assert "disk is full" in (worker.status.error or "")
+        line.put(3)
+        worker.round()
+    assert line.stored() == list(range(6))
+    worker.commit()
+    assert worker.status.error is None
+    worker.close()
