@@ -74,7 +74,11 @@ class GroupState:
     def take(self, reading: Columns | Sequence[Sample]) -> tuple[Columns, Sequence[int] | None]:
         """Return a reading with its clamps applied, and which of it to store; ``None`` is all."""
         columns = reading if isinstance(reading, Columns) else columns_of(reading)
-        if len(columns) == len(self._names) and self._names == set(columns.points):
+        if (
+            columns.points
+            and len(columns) == len(self._names)
+            and self._names == set(columns.points)
+        ):
             # The same names as other objects would be there twice.
             self.points, self._names = columns.points, frozenset()
         if self._gate is not None:
