@@ -387,3 +387,39 @@ def test_a_plc_that_never_tells_its_model_is_asked_once(tmp_path: Path) -> None:
             await driver.close()
 
         asyncio.run(run())
+
+
+def test_changed_points_are_taken_over_on_the_open_connection(tmp_path: Path) -> None:
+    signals, points = lone_points(20)
+    signals.append(f'name = "x", type = "bool", address = "X10", {SQUARE}')
+    with RunningSimulator(simulator_file(tmp_path, signals)) as simulator:
+        device = device_at(simulator.port, points[:2])
+
+        async def session(driver: McDriver) -> None:
+            assert (await read(driver)).keys() == {"D0", "D200"}
+            assert driver.adopt(device.model_copy(update={"points": points[5:7]}))
+            assert {name: s.value for name, s in (await read(driver)).items()} == {
+                "D1000": 5,
+                "D1200": 6,
+            }
+            assert simulator.counters()["connections"] == 1
+            # These need another connection, or a look at the model first.
+            assert not driver.adopt(device.model_copy(update={"timeout_s": 3.0}))
+            inputs = (McPoint(name="x", address="X10", type="bool"),)
+            assert not driver.adopt(device.model_copy(update={"points": inputs}))
+            assert (await read(driver)).keys() == {"D1000", "D1200"}
+
+        with_driver(device, session)
+
+
+def test_what_was_learned_of_a_plc_can_be_forgotten(tmp_path: Path) -> None:
+    signals, points = lone_points(20)
+    with RunningSimulator(simulator_file(tmp_path, signals)) as simulator:
+
+        async def session(driver: McDriver) -> None:
+            simulator.fault("exception", code=0xC059, count=1)
+            await _values_are_right(driver)
+            driver.forget()
+            await _values_are_right(driver)
+
+        assert with_driver(device_at(simulator.port, points), session).requests == 1 + 20 + 1
