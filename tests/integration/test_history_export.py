@@ -4,6 +4,7 @@ import contextlib
 import csv
 import http.client
 import io
+import itertools
 import json
 import math
 import os
@@ -37,6 +38,7 @@ from control_plane.storage.models import AuditEntry
 START = datetime.now(UTC).replace(microsecond=0, second=0) - timedelta(hours=2)
 START_NS = int(START.timestamp()) * 10**9
 MANY = 150_000
+SEQUENCE = itertools.count(1)
 SERIES = "line1/press1/温度"
 COLLECTOR = """
 name = "line1"
@@ -80,8 +82,10 @@ def put(
         )
         for n, value in enumerate(values)
     ]
-    end = Position(segment=1, offset=0, sequence=1)
-    store.append("line1", [Record(sequence=1, wall_ns=0, batch=decode(encode(samples)), end=end)])
+    number = next(SEQUENCE)
+    end = Position(segment=1, offset=0, sequence=number)
+    record = Record(sequence=number, wall_ns=at, batch=decode(encode(samples)), end=end)
+    store.append("line1", [record])
 
 
 @pytest.fixture(scope="module")
