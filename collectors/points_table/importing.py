@@ -91,9 +91,18 @@ def _devices(document: Mapping[str, Any], file: str) -> list[dict[str, Any]]:
         parse_collector(dict(document), file=file)
     except ConfigError as exc:
         others = [p for p in exc.problems if ".points" not in p.key]
-        if others or not isinstance(devices, list):
+        if others or not _have_points(devices):
             raise ConfigError(others or exc.problems) from None
     return [{"points": [], **device} for device in devices]
+
+
+def _have_points(devices: Any) -> bool:
+    """Tell whether each device has a list of tables, whatever is in them."""
+    return isinstance(devices, list) and all(
+        isinstance(device.get("points", []), list)
+        and all(isinstance(point, dict) for point in device.get("points", []))
+        for device in devices
+    )
 
 
 def _edits(
@@ -103,8 +112,7 @@ def _edits(
     edits: list[PointEdit] = []
     known: set[str] = set()
     for index, old in enumerate(device["points"]):
-        name = old.get("name") if isinstance(old, dict) else None
-        row = by_name.get(str(name))
+        row = by_name.get(str(old.get("name")))
         if row is not None and row.name not in known:
             known.add(row.name)
             settings = _merged(old, row, str(document["protocol"]))

@@ -31,13 +31,12 @@ class XlsxFile:
             if unpacked_bytes > _MAX_UNPACKED_BYTES:
                 limit_mb = _MAX_UNPACKED_BYTES // 10**6
                 raise TableError.single(file, "too_large", limit_mb=limit_mb)
-            workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as exc:
-            raise TableError.single(file, "not_xlsx", reason=str(exc)) from None
-        try:
-            return sheet_of(file, _rows(workbook.worksheets[0]))
-        finally:
-            workbook.close()
+            return _first_sheet(path)
+        except TableError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - openpyxl raises anything at a damaged file
+            reason = str(exc) or type(exc).__name__
+            raise TableError.single(file, "not_xlsx", reason=reason) from None
 
     def write(self, path: Path, rows: Iterable[Sequence[Cell]]) -> None:
         workbook = openpyxl.Workbook(write_only=True)
@@ -46,6 +45,14 @@ class XlsxFile:
         for number, row in enumerate(rows):
             worksheet.append([_cell(worksheet, cell, is_heading=number == 0) for cell in row])
         workbook.save(path)
+
+
+def _first_sheet(path: Path) -> Sheet:
+    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        return sheet_of(str(path), _rows(workbook.worksheets[0]))
+    finally:
+        workbook.close()
 
 
 def _rows(worksheet: Any) -> Iterator[tuple[int, Sequence[Cell]]]:

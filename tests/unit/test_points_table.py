@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.contract.config import parse_collector
+from collectors.contract.config_problems import ConfigError
 from collectors.contract.messages import LANGUAGES
 from collectors.points_table.cells import protected, unprotected
 from collectors.points_table.changes import Change
@@ -303,3 +304,23 @@ def test_any_table_of_valid_rows_is_what_the_file_says_afterwards(
         assert points == {name: (f"D{n}", u) for name, n, u in rows}
     again = plan_import("t.csv", table("\n".join(lines)), tomllib.loads(text), "press.toml")
     assert again.changes == ()
+
+
+@pytest.mark.parametrize("points", ["7", '"x"', "[1]", '[{name = 3}, "x"]', "[[]]"])
+def test_points_that_are_no_tables_are_told_as_a_broken_file(points: str) -> None:
+    file = (
+        'name = "a"\nprotocol = "modbus_tcp"\n[[devices]]\nid = "d"\nhost = "h"\n'
+        f"points = {points}\n"
+    )
+    with pytest.raises(ConfigError):
+        imported("name | address\nt | holding:1", file)
+
+
+def test_a_broken_point_in_the_file_can_be_mended_by_a_table() -> None:
+    file = FILE.replace('"D101"', '"D1O1"').replace("scale = 0.1", 'scale = "much"')
+    found, text = imported(ALL_AS_THEY_ARE.replace("address", "address | scale"), file)
+    assert [change.line() for change in found.changes] == [
+        "~ plc1/speed: scale 'much' → ∅",
+        "~ plc1/count: address 'D1O1' → 'D101'",
+    ]
+    parse_collector(tomllib.loads(text), file="press.toml")

@@ -1,14 +1,18 @@
 """Tables as spreadsheet programs write them, and the command that reads them."""
 
+import contextlib
 import os
 import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 import openpyxl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collectors.contract.messages import LANGUAGES
 from collectors.points_table.problems import TableError
@@ -194,3 +198,33 @@ def test_wrong_usage_is_told_in_the_users_language() -> None:
     code, _, errors = points("import", language="zh-CN")
     assert code == 2
     assert "FILE" in errors
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    content=st.binary(max_size=200) | st.text(alphabet=',;\t"\n\r=a', max_size=60).map(str.encode)
+)
+def test_no_content_breaks_the_reader(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "points.csv"
+        path.write_bytes(content)
+        with contextlib.suppress(TableError):
+            assert sheet_file(path).read(path).heading
+
+
+def test_a_damaged_xlsx_is_refused_wherever_the_damage_is(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.xlsx"
+    workbook = openpyxl.Workbook()
+    assert workbook.active is not None
+    workbook.active.append(["name", "address"])
+    workbook.save(whole)
+    with zipfile.ZipFile(whole) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    for damaged in parts:
+        for content in (b"", b"<x/>", parts[damaged][: len(parts[damaged]) // 2]):
+            path = tmp_path / "damaged.xlsx"
+            with zipfile.ZipFile(path, "w") as archive:
+                for name, part in parts.items():
+                    archive.writestr(name, content if name == damaged else part)
+            with contextlib.suppress(TableError):
+                sheet_file(path).read(path)
