@@ -13,6 +13,7 @@ from collectors.contract.store_urls import StoreUrlError
 from collectors.history.read import HistoryReader
 from collectors.history.readers import open_reader
 from control_plane.account_commands import AccountCommands
+from control_plane.backup.restore import refuse_half_restored
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges
@@ -108,6 +109,7 @@ def build_console(
     """
     clock = clock or SystemClock()
     prepare_home(settings.home)
+    refuse_half_restored(settings.home)
     database = StateDatabase(settings.database_url)
     applied = database.migrate(settings.home / "run")
     nodes = Nodes(

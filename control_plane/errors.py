@@ -156,6 +156,12 @@ class RestoreFailed(ControlPlaneError):
     code = "restore_failed"
 
 
+class RestoreInterrupted(ControlPlaneError):
+    """A restore was killed half-way, so the files are those of two times."""
+
+    code = "restore_interrupted"
+
+
 class ExportTooLarge(ControlPlaneError):
     """An export has more rows than its form of file takes."""
 

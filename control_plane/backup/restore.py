@@ -8,17 +8,20 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from control_plane.backup.archive import STATE, Archive, Manifest, Progress
 from control_plane.backup.home import settings_directories
 from control_plane.clock import Clock
 from control_plane.domain.audit import AuditEvent
-from control_plane.errors import NewerSchema, RestoreFailed, StillRunning
+from control_plane.errors import NewerSchema, RestoreFailed, RestoreInterrupted, StillRunning
 from control_plane.settings import Settings
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.rows import Row, insert, known_schema, make_schema, replacing
 
+RESTORING = ".restoring"
+"""Exists below DAQ_HOME as long as a restore is under way, and after one that was killed."""
 _SQLITE_PARTS = ("", "-wal", "-shm")
 _PROBE_S = 2.0
 
@@ -52,24 +55,22 @@ def restore(
 ) -> RestoreReport:
     """Check the backup whole, then put it in place.
 
-    Killed half-way, it is repeated with the same backup; nothing that was there is deleted.
+    Killed half-way, it is repeated with the same backup; nothing that was there is deleted, and
+    :func:`refuse_half_restored` keeps the installation from starting meanwhile.
 
     Raises:
         StillRunning: something of this installation runs.
         BadArchive, ArchiveTooNew, NewerSchema: nothing was touched.
         RestoreFailed, StorageError: everything is as it was.
     """
-    stamp = f"{clock.now():%Y%m%dT%H%M%SZ}"
     with _nothing_running(settings.home), Archive(file) as archive:
         _check_schema(archive)
         archive.verify(progress)
-        swap = _Swap(settings.home, stamp)
         try:
-            rows = _put_in_place(settings, archive, swap)
+            with _Swap(settings.home, clock) as swap:
+                rows = _put_in_place(settings, archive, swap)
         except OSError as exc:
             raise RestoreFailed(file=str(file), reason=str(exc)) from exc
-        finally:
-            swap.clear()
         _note(settings, clock, file, actor)
         names = [member.name for member in archive.manifest.members]
         days = sum(name.startswith("history/") for name in names)
@@ -83,6 +84,12 @@ def restore(
         )
 
 
+def refuse_half_restored(home: Path) -> None:
+    """Raises RestoreInterrupted if a restore was killed before its end."""
+    if (home / RESTORING).exists():
+        raise RestoreInterrupted(home=str(home))
+
+
 def _put_in_place(settings: Settings, archive: Archive, swap: "_Swap") -> int:
     """Unpack beside what is there, then change places; the database commits last."""
     _unpack(archive, swap.fresh)
@@ -93,7 +100,7 @@ def _put_in_place(settings: Settings, archive: Archive, swap: "_Swap") -> int:
         else:
             database = StateDatabase(f"sqlite:///{swap.fresh / 'state.db'}")
         stack.callback(database.close)
-        with replacing(database, f"replaced_{swap.stamp.lower()}"):
+        with replacing(database, swap.kept.name.lower().replace("-", "_")):
             rows = _load_state(archive, database)
             if wanted.file is None:
                 stack.enter_context(swap.undone_on_error())
@@ -148,15 +155,25 @@ def _unpack(archive: Archive, directory: Path) -> None:
 class _Swap:
     """Exchanges files of ``home`` for those in :attr:`fresh`, keeping the old ones."""
 
-    def __init__(self, home: Path, stamp: str) -> None:
-        for left in home.glob(".restoring-*"):  # by a restore that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        self.stamp = stamp
-        self.kept = home / f"replaced-{stamp}"
-        self.fresh = home / f".restoring-{stamp}"
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self.fresh = home / RESTORING
+        stamp = f"{clock.now():%Y%m%dT%H%M%SZ}"
+        taken = len(list(home.glob(f"replaced-{stamp}*")))
+        self.stamp = f"{stamp}-{taken + 1}" if taken else stamp
+        self.kept = home / f"replaced-{self.stamp}"
         self._moves: list[tuple[Path, Path]] = []
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.fresh, ignore_errors=True)  # of a restore that was killed
         self.fresh.mkdir(mode=0o700)
         self.kept.mkdir(mode=0o700)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove what is left of our own; what was set aside stays."""
+        shutil.rmtree(self.fresh, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.kept.rmdir()  # if nothing was replaced
 
     def put(self, new: Path, place: Path) -> None:
         """Set aside what is at ``place``, then put ``new`` there; either may be missing."""
@@ -178,12 +195,6 @@ class _Swap:
             for source, target in reversed(self._moves):
                 shutil.move(target, source)
             raise
-
-    def clear(self) -> None:
-        """Remove what is left of our own; what was set aside stays."""
-        shutil.rmtree(self.fresh, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.kept.rmdir()  # if nothing was replaced
 
 
 def _check_schema(archive: Archive) -> None:

@@ -1,12 +1,15 @@
 """Backup and restore: between both engines, while writers write, and with damaged archives."""
 
 import errno
+import itertools
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +18,12 @@ from pathlib import Path
 import pytest
 from postgres_server import PostgresServer
 
+from collectors.contract.points import Quality, Sample
+from collectors.history.batch import decode, encode
+from collectors.history.embedded.reader import EmbeddedReader
+from collectors.history.embedded.store import EmbeddedStore
+from collectors.history.segment import Position
+from collectors.history.spool_reader import Record
 from control_plane.backup.archive import MANIFEST, Archive
 from control_plane.backup.create import BackupReport, back_up
 from control_plane.backup.restore import RestoreReport, check, restore
@@ -29,6 +38,7 @@ from control_plane.errors import (
     BadArchive,
     NewerSchema,
     RestoreFailed,
+    RestoreInterrupted,
     StillRunning,
 )
 from control_plane.settings import Settings, load_settings
@@ -174,7 +184,7 @@ def test_what_was_there_before_a_restore_is_kept(
         assert [user.name for user in Accounts(old).users()] == ["carol"]
     else:
         with database.connection() as db:
-            schema = kept.name.replace("replaced-", "replaced_").lower()
+            schema = kept.name.lower().replace("-", "_")
             names = db.execute_sql(f"SELECT name FROM {schema}.users").fetchall()
         assert names == [("carol",)]
     assert not list(settings.home.glob(".restoring-*"))
@@ -349,6 +359,84 @@ def test_a_restore_that_fails_late_brings_everything_back(
     assert put_back(settings, archive).rows == 6_006
     assert [user.name for user in Accounts(database).users()] == ["alice"]
     database.close()
+
+
+def test_history_is_copied_while_the_historian_stores(tmp_path: Path) -> None:
+    here, there = installation(tmp_path / "here"), installation(tmp_path / "there")
+    database = StateDatabase(here.database_url)
+    database.migrate(here.home / "run")
+    start_ns = time.time_ns() - 3600 * 10**9
+    ready, stop = threading.Event(), threading.Event()
+
+    def write() -> None:
+        store = EmbeddedStore(here.history_dir)
+        for number in itertools.count(1):
+            at, good = start_ns + number * 10**9, Quality.GOOD
+            sample = Sample(point="plc/x", value=number, quality=good, source_ns=at, received_ns=at)
+            end = Position(segment=1, offset=0, sequence=number)
+            batch = decode(encode([sample]))
+            store.append("line1", [Record(sequence=number, wall_ns=at, batch=batch, end=end)])
+            if number == 100:
+                ready.set()
+            if stop.is_set():
+                break
+        store.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert ready.wait(30)
+        report = make(here, database, tmp_path / "daq.zip")
+    finally:
+        stop.set()
+        writer.join()
+    assert report.skipped == ()
+    put_back(there, tmp_path / "daq.zip")
+    end_ns = start_ns + 10**9 * 10**6
+    found = EmbeddedReader(there.history_dir).range("line1/plc/x", start_ns, end_ns, buckets=None)
+    values = [sample.value for sample in found.samples]
+    assert len(values) >= 100
+    assert values == list(range(1, len(values) + 1))
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from control_plane.backup.restore import restore
+from control_plane.clock import SystemClock
+from control_plane.settings import load_settings
+moves, move = int(sys.argv[3]), shutil.move
+def counted(source, target):
+    global moves
+    moves -= 1
+    if moves < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return move(source, target)
+shutil.move = counted
+settings = load_settings({"DAQ_HOME": sys.argv[1]})
+restore(settings, SystemClock(), Path(sys.argv[2]), actor="x", progress=lambda *_: None)
+"""
+
+
+@pytest.mark.parametrize("moves", [0, 1, 3, 5])
+def test_a_restore_that_is_killed_is_seen_and_repeated(
+    moves: int, archive: Path, tmp_path: Path
+) -> None:
+    settings = installation(tmp_path / "home")
+    database = StateDatabase(settings.database_url)
+    database.migrate(settings.home / "run")
+    Accounts(database).add_user("carol", "viewer", "hash", NOW)
+    (settings.collectors_dir / "line9.toml").write_text("x = 9\n")
+    command = [sys.executable, "-c", KILLED, str(settings.home), str(archive), str(moves)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with pytest.raises(RestoreInterrupted, match="Repeat it"):
+        build_console(settings)
+    put_back(settings, archive)
+    console = build_console(settings)
+    assert [user.name for user in console.accounts.users()] == ["alice"]
+    assert [path.name for path in settings.collectors_dir.iterdir()] == ["line1.toml"]
+    kept = [path.read_text() for path in settings.home.glob("replaced-*/collectors.d/line9.toml")]
+    assert kept == ["x = 9\n"]
 
 
 HOLD = """
