@@ -1,5 +1,6 @@
 """Create the monitored items of a subscription."""
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,8 @@ from collectors.runtime.driver import ConnectionLost
 # OPC 10000-4, 7.22.2: BadMonitoredItemFilterInvalid and -Unsupported, BadFilterNotAllowed,
 # BadDeadbandFilterInvalid. Some servers have no deadbands, and none has them for text.
 _FILTER_CODES: Final = frozenset({0x8043_0000, 0x8044_0000, 0x8045_0000, 0x808E_0000})
+
+_log = logging.getLogger(__name__)
 
 Item = tuple[int, Node]
 """Client handle and node."""
@@ -45,6 +48,7 @@ async def _create(
     session: Session, subscription_id: int, group: OpcUaGroup, items: Sequence[Item]
 ) -> dict[int, int]:
     refused: dict[int, int] = {}
+    kept: list[int] = []
     done, size = 0, session.limits.monitor
     while done < len(items):
         part = items[done : done + size]
@@ -62,9 +66,14 @@ async def _create(
         if len(answer.Results) != len(part):
             raise ConnectionLost(f"{len(answer.Results)} items instead of {len(part)}")
         for (handle, _), result in zip(part, answer.Results, strict=True):
-            if not result.StatusCode.is_good():
+            if result.StatusCode.is_good():
+                kept.append(result.RevisedQueueSize)
+            else:
                 refused[handle] = int(result.StatusCode.value)
         done += len(part)
+    if kept and min(kept) < group.changes_kept:
+        facts = {"group": group.id, "asked": group.changes_kept, "kept": min(kept)}
+        _log.warning("the server keeps fewer changes than asked", extra=facts)
     return refused
 
 

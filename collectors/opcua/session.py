@@ -38,6 +38,8 @@ _WATCHDOG_S: Final = 5.0
 """The library also takes this as the time-out of its probe, so 1 s would fail on a busy loop."""
 _SESSION_TIMEOUT_MS: Final = 60_000
 """A session that we could not close should not use up the server's few places for an hour."""
+CHANNEL_LIFETIME_MS = 3_600_000
+"""Of the keys of a secure channel; the library renews them after three quarters of it."""
 _CONNECT_REQUESTS: Final = 4
 """Hello, open channel, create session, activate session: each may take the device's time-out."""
 
@@ -257,4 +259,5 @@ def _client(device: OpcUaDevice) -> Client:
     client.name = client.description = "daqplane collector"
     client.application_uri = "urn:daqplane:collector"
     client.session_timeout = _SESSION_TIMEOUT_MS
+    client.secure_channel_timeout = CHANNEL_LIFETIME_MS
     return client

@@ -136,6 +136,9 @@ class SubscribedGroup:
         made = (await self._session.call(request, ua.CreateSubscriptionResponse)).Parameters
         publishing_s = made.RevisedPublishingInterval / 1000
         patience_s = publishing_s + self._session.timeout_s
+        if publishing_s > 1.01 * self._group.publishing_s:
+            facts = {"group": self._group.id, "interval_s": publishing_s}
+            _log.warning("the server sends less often than asked", extra=facts)
         self._silence_limit_s = (
             _SILENT_KEEP_ALIVES * publishing_s * made.RevisedMaxKeepAliveCount
             + self._session.timeout_s

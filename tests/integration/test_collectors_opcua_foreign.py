@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from node_peer import PEER, ROOT, install
 from opcua_server import Reader, reader_of
 
 from collectors.contract.points import Quality
+from collectors.opcua import session
 from collectors.runtime.driver import ConnectionLost
 
 COUNT, LIMIT = 30, 7
@@ -96,6 +98,26 @@ def test_values_arrive_signed_and_encrypted(peer: Peer, home: Path, policy: str)
             peer.tick()
             wanted = peer.expected()
             await reader.until(lambda seen: [s.value for s in seen[-COUNT:]] == wanted)
+
+    asyncio.run(scenario())
+
+
+def test_values_go_on_through_new_keys_of_the_channel(
+    peer: Peer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CHANNEL_LIFETIME_MS", 1000)  # renewed each 0.75 s
+
+    async def scenario() -> None:
+        keys = {"security_policy": "basic256sha256", "mode": "subscribe"}
+        async with peer.reader(home, **keys) as reader:
+            ends = time.monotonic() + 2.5
+            while time.monotonic() < ends:
+                peer.tick()
+                wanted = peer.expected()
+                await reader.until(
+                    lambda seen, wanted=wanted: [s.value for s in seen[-COUNT:]] == wanted
+                )
+            assert reader.lost == []
 
     asyncio.run(scenario())
 

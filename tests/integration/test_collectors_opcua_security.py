@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import Server, ua
+from asyncua import Client, Server, ua
 from asyncua.crypto import cert_gen
 from asyncua.server.user_managers import User, UserRole
 from cryptography import x509
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from opcua_server import NAMESPACE, OpcUaServer, reader_of
 
 from collectors.contract.points import Quality
+from collectors.opcua import session
 from collectors.opcua.pki import fingerprint_of, own_identity
 from collectors.runtime.driver import ConnectionLost
 
@@ -115,6 +116,34 @@ def test_values_come_through_every_policy(
     server: OpcUaServer, home: Path, policy: str, mode: str, reading: str
 ) -> None:
     read_once(server.port, home, security_policy=policy, security_mode=mode, mode=reading)
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscribe"])
+def test_values_go_on_through_new_keys_of_the_channel(
+    server: OpcUaServer, home: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(session, "CHANNEL_LIFETIME_MS", 400)  # renewed each 0.3 s
+    renewals = 0
+    open_channel = Client.open_secure_channel
+
+    async def counted(client: Client, renew: bool = False) -> None:
+        nonlocal renewals
+        renewals += renew
+        await open_channel(client, renew)
+
+    monkeypatch.setattr(Client, "open_secure_channel", counted)
+
+    async def scenario() -> None:
+        keys = {"security_policy": "basic256sha256", "mode": mode}
+        async with reader_of(server.port, ("a",), home=home, **keys) as reader:
+            for value in range(1, 40):
+                await asyncio.to_thread(server.write, "a", float(value))
+                await reader.until(lambda seen, v=value: v in [s.value for s in seen])
+                await asyncio.sleep(0.02)
+            assert reader.lost == []
+
+    asyncio.run(scenario())
+    assert renewals >= 2
 
 
 def test_our_key_is_made_once_and_for_the_owner_only(server: OpcUaServer, tmp_path: Path) -> None:
