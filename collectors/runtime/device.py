@@ -1,10 +1,9 @@
 """Keep one device connected and read its poll groups on time."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from collectors.contract.columns import Columns
@@ -20,31 +19,10 @@ from collectors.runtime.driver import (
 )
 from collectors.runtime.group import GroupState, PunctualityOf, groups_of
 from collectors.runtime.pending_writes import PendingWrites
+from collectors.runtime.reachability import DeviceState, Reachability
 
 CLOSE_S = 0.4
 """Longest wait for a driver's close when a device is stopped."""
-PARKED_AFTER = 3
-"""So many requests without an answer in a row, and a unit behind a gateway is asked rarely."""
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class DeviceState:
-    """What the heartbeat tells of one device. Counters run since the process started."""
-
-    traffic: Traffic = field(default_factory=Traffic)
-    is_connected: bool = False
-    since: datetime | None = None
-    last_connect_time: datetime | None = None
-    connects: int = 0
-    connection_errors: int = 0
-    last_error: str | None = None
-    last_error_at: datetime | None = None
-    next_attempt_mono: float | None = None
-    is_parked: bool = False
-    late_cycles: int = 0
-    skipped_cycles: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +63,7 @@ class DeviceTask:
         self._writes = PendingWrites()
         self._loss: ConnectionLost | None = None
         self._alarm: asyncio.Future[None] | None = None
-        self._lost_mono: float | None = None
-        self._failures = 0
-        self._silences = 0
-        self._has_answered = False
+        self._reachability = Reachability(device.id, state)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -239,7 +214,7 @@ class DeviceTask:
         due = group.schedule.due_s
         reading = await self._driver.read(group.id)
         ended = time.monotonic()
-        self._note_answer()
+        self._reachability.note_answer()
         if self._groups.get(group.id) is not group:
             return  # a reload has replaced the group meanwhile
         if group.schedule.is_late_by(started - due):
@@ -264,45 +239,11 @@ class DeviceTask:
             self._loss = lost
             self._ring()
 
-    def _note_answer(self) -> None:
-        # Only an answer ends an outage: some gateways accept every connection and say nothing.
-        if self._has_answered:
-            return
-        self._has_answered = True
-        self._silences = 0
-        self.state.is_parked = False
-        facts: dict[str, object] = {"device": self.device.id}
-        if self._lost_mono is not None:
-            outage_s = time.monotonic() - self._lost_mono
-            facts |= {"outage_s": round(outage_s, 3), "failures": self._failures}
-        _log.info("device answers", extra=facts)
-        self._failures, self._lost_mono = 0, None
-
     def _note_lost(self, lost: ConnectionLost) -> None:
-        self._has_answered = False
-        self._failures += 1
-        self._silences = self._silences + 1 if isinstance(lost, NoAnswer) else 0
-        self._note_parked()
-        self.state.connection_errors += 1
-        self.state.last_error = lost.reason
-        self.state.last_error_at = datetime.now(UTC)
-        if self._lost_mono is None:
-            self._lost_mono = time.monotonic()
-        _log.log(
-            logging.WARNING if self._failures == 1 else logging.DEBUG,
-            "connection lost" if self.state.is_connected else "device cannot be reached",
-            extra={"device": self.device.id, "reason": lost.reason, "failures": self._failures},
-        )
+        self._reachability.note_lost(lost)
         self._set_connected(False)
         self._writes.fail_all(lost)
         self._mark_points_lost(lost)
-
-    def _note_parked(self) -> None:
-        is_parked = self._silences >= PARKED_AFTER
-        if is_parked and not self.state.is_parked:
-            facts = {"device": self.device.id, "silences": self._silences}
-            _log.warning("silent unit is parked", extra=facts)
-        self.state.is_parked = is_parked
 
     def _mark_points_lost(self, loss: ConnectionLost) -> None:
         """Store one bad reading for each point that does not have one for this outage yet."""

@@ -19,10 +19,11 @@ from collectors.contract.signals import CLEAR_CACHE, EXIT_OK, RELOAD_CONFIG, RES
 from collectors.history.spool import SpoolWriter
 from collectors.runtime.commands import CommandDesk, Hands
 from collectors.runtime.config_file import load_beside, log_problems
-from collectors.runtime.device import DeviceState, DeviceTask, Outlet
+from collectors.runtime.device import DeviceTask, Outlet
 from collectors.runtime.driver import create_driver
 from collectors.runtime.heartbeat import Beater
 from collectors.runtime.packed_config import PackedConfig, PackedDevice
+from collectors.runtime.reachability import DeviceState
 from collectors.runtime.stdin import read_commands
 from collectors.runtime.vitals import Vitals
 

@@ -25,8 +25,9 @@ from collectors.contract.config import parse_collector
 from collectors.contract.messages import LANGUAGES, catalogue
 from collectors.contract.points import Quality, Sample, Value
 from collectors.runtime.commands import CommandDesk, Hands
-from collectors.runtime.device import DeviceState, DeviceTask, Outlet
+from collectors.runtime.device import DeviceTask, Outlet
 from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteFailed, WriteRefused
+from collectors.runtime.reachability import DeviceState
 from collectors.runtime.stdin import LineReader, read_commands
 from collectors.runtime.timing import Punctuality
 from collectors.runtime.values import reading

@@ -17,9 +17,10 @@ from collectors.contract.config import AnyCollector, AnyDevice, parse_collector,
 from collectors.contract.points import Quality, Sample, Value
 from collectors.history.spool_reader import SpoolReader
 from collectors.runtime import driver as driver_table
-from collectors.runtime.device import DeviceState, DeviceTask, Outlet
+from collectors.runtime.device import DeviceTask, Outlet
 from collectors.runtime.driver import ConnectionLost, OnLost, Traffic
 from collectors.runtime.packed_config import pack
+from collectors.runtime.reachability import DeviceState
 from collectors.runtime.runner import EXIT_CRASH, Runner
 from collectors.runtime.timing import Punctuality
 from collectors.runtime.values import fault, reading
