@@ -195,7 +195,9 @@ class Drain:
             return
         reader = SpoolReader(self._spool, self._store.name)
         reader.seek(start)
-        ledger = Ledger(since=start.sequence, sequence=start.sequence)
+        # After a rewind these records can be counted already.
+        counted = max(start.sequence, self._main.ledger.sequence)
+        ledger = Ledger(since=counted, sequence=counted)
         self._live = Lane(reader, ledger, self._store.replay_window_s, self._monotonic)
         self._main.end = start.sequence + 1
 

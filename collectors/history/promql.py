@@ -74,8 +74,8 @@ class PromqlReader:
 
     def range(self, series: str, start_ns: int, end_ns: int, *, buckets: int | None) -> SeriesRange:
         width_ns = checked_width_ns(start_ns, end_ns, buckets)
-        # Times are whole milliseconds, so a range begins and ends at one.
-        start_ms, end_ms = -(-start_ns // _MS), -(-end_ns // _MS)
+        # Times were cut off to whole milliseconds, so those of a range are too.
+        start_ms, end_ms = start_ns // _MS, end_ns // _MS
         if (
             buckets is None
             or start_ms >= end_ms

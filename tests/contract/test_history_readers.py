@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,18 @@ def test_a_range_contains_its_start_and_not_its_end(case: Case) -> None:
     assert [(b.minimum, b.mean, b.maximum, b.good, b.bad) for b in found.buckets[:1]] == [
         (1.5, 1.5, 1.5, 1, 0)
     ]
+
+
+def test_ranges_that_follow_each_other_have_every_sample_once(case: Case) -> None:
+    bounds = [BASE_NS + n * 9_999_999_999 for n in range(12)]
+    values = [
+        sample.value
+        for start_ns, end_ns in pairwise(bounds)
+        for sample in case.reader.range(
+            "line1/press 1/walk", start_ns, end_ns, buckets=None
+        ).samples
+    ]
+    assert values == [n / 2 for n in range(100)]
 
 
 @pytest.mark.parametrize(("point", "buckets"), [("walk", 7), ("walk", 99), ("on", 2), ("gaps", 4)])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engines import VictoriaMetrics, find_engine
+from engines import InfluxOne, VictoriaMetrics, find_engine, shim_before
 
 from collectors.contract.historian_status import LedgerStatus, read_historian_status
 from collectors.contract.points import Quality, Sample
@@ -220,6 +220,37 @@ def test_a_backlog_of_an_outage_is_stored_behind_what_is_live(
         ledger = home.ledger(kind)
         assert (ledger.samples_stored, ledger.missing) == (home.put_samples, 0)
     assert home.stop() < 3.0
+
+
+@pytest.mark.skipif(
+    find_engine("influxd") is None, reason="no influxd here; .ci/system.sh fetches it from Debian"
+)
+def test_what_a_store_refuses_is_kept_in_its_words_and_the_rest_is_stored(
+    home: Home, tmp_path: Path
+) -> None:
+    engine = InfluxOne(tmp_path / "influx")
+    engine.start()
+    engine.query("CREATE DATABASE plant")
+    shim = shim_before(engine)
+    try:
+        home.start(f"influx2+{shim.url}/?org=o&bucket=plant")
+        home.put(3, start_ns=time.time_ns(), step_ns=10**6)
+        # InfluxDB 1 knows no unsigned integers.
+        home.spool.put([_sample(2**63), _sample(1)])
+        home.put(3, start_ns=time.time_ns(), step_ns=10**6)
+        wait_until(lambda: home.ledger("influx2").samples_dead == 1, "one is refused")
+        wait_until(lambda: home.ledger("influx2").records_queued == 0, "the others are stored")
+        ledger = home.ledger("influx2")
+        assert (ledger.records_stored, ledger.records_dead, ledger.missing) == (7, 0, 0)
+        assert ledger.samples_stored == home.put_samples + 1
+        (file,) = (home.path / "dead").rglob("*.jsonl")
+        (line,) = map(json.loads, file.read_text().splitlines())
+        assert (line["series"], line["value"]) == ("line1/plc/p0", 2**63)
+        assert "unable to parse" in line["reason"]
+        home.stop()
+    finally:
+        shim.close()
+        engine.kill()
 
 
 @needs_victoria

@@ -89,7 +89,8 @@ class StoringInstallation(Installation):
 
     @property
     def environment(self) -> dict[str, str]:
-        return super().environment | {"DAQ_STORES": self.stores}
+        store = parse_stores(self.stores)[-1].name
+        return super().environment | {"DAQ_STORES": self.stores, "DAQ_READER": store}
 
 
 class Audit:
@@ -263,6 +264,8 @@ def test_every_acknowledged_sample_is_shown_once_by_both_stores_after_22_kills(
             missing = len(set(expected) - set(found))
             assert missing == 0, f"{url.name}: {missing} of {len(expected)} of {series} are missing"
             assert found == expected, f"{url.name}: {series} shows more than was put, or twice"
+    chart = installation.request("/api/v1/history?series=line1/plc/count&from=-1h&to=now&buckets=9")
+    assert sum(row[4] for row in chart["rows"]) == len(acknowledged["line1/plc/count"])
     status = matrix.status()
     assert status is not None
     for ledgers in status.collectors.values():

@@ -260,6 +260,18 @@ def test_a_store_that_dies_between_both_lanes_gets_all_again(plant: Plant) -> No
     assert plant.ledger().stored == 5020
 
 
+def test_a_rewind_to_late_records_counts_none_of_them_twice(plant: Plant) -> None:
+    plant.put(3000, age_s=600)
+    plant.put(20)
+    plant.run(1)
+    plant.store.die(forgotten=2000)
+    plant.put(1)
+    plant.run(3)
+    assert plant.store.values() == list(range(3021))
+    ledger = plant.ledger()
+    assert (ledger.stored, ledger.sequence - ledger.since, ledger.dropped) == (3021, 3021, 0)
+
+
 def test_records_dropped_before_they_were_stored_are_counted(plant: Plant) -> None:
     plant.put(300)
     firsts = list_segments(plant.home / "spool" / "line1")
