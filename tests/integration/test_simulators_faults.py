@@ -91,11 +91,11 @@ def request(simulator):
     return struct.pack(">HHHBBHH", 7, 0, 6, 1, 3, 0, COUNT)
 
 
-def receive(connection, size_bytes=65536):
-    """Return up to ``size_bytes``: less if the peer closes or is silent for 0.3 s."""
-    connection.settimeout(0.3)
+def receive(connection, size_bytes=65536, *, first_s=5.0, next_s=5.0):
+    """Return up to ``size_bytes``: less if the peer closes, or is silent for the time given."""
     received = b""
     while len(received) < size_bytes:
+        connection.settimeout(next_s if received else first_s)
         try:
             chunk = connection.recv(size_bytes - len(received))
         except TimeoutError:
@@ -106,12 +106,18 @@ def receive(connection, size_bytes=65536):
     return received
 
 
-def exchange(simulator, connection=None):
+def exchange(simulator, connection=None, **patience):
     if connection is None:
         with connect(simulator) as own:
-            return exchange(simulator, own)
+            return exchange(simulator, own, **patience)
     connection.sendall(request(simulator))
-    return receive(connection, ANSWER_BYTES[simulator.protocol])
+    return receive(connection, ANSWER_BYTES[simulator.protocol], **patience)
+
+
+SILENCE = {"first_s": 0.3}
+"""Where no answer is expected."""
+PART = {"next_s": 0.3}
+"""Where less of it is expected than was asked for."""
 
 
 def is_whole(simulator, answer):
@@ -144,7 +150,7 @@ def raise_if_closed(connection):
 def test_silent_accepts_and_never_answers(simulator):
     with connect(simulator) as connection:
         simulator.fault("silent")
-        assert exchange(simulator, connection) == b""
+        assert exchange(simulator, connection, **SILENCE) == b""
         simulator.clear("silent")
         assert is_whole(simulator, exchange(simulator, connection))
 
@@ -152,14 +158,16 @@ def test_silent_accepts_and_never_answers(simulator):
 def test_drop_loses_the_next_answers_only(simulator):
     simulator.fault("drop", count=2)
     with connect(simulator) as connection:
-        answers = [exchange(simulator, connection) for _ in range(4)]
+        answers = [exchange(simulator, connection, **SILENCE) for _ in range(2)]
+        answers += [exchange(simulator, connection) for _ in range(2)]
     assert [is_whole(simulator, answer) for answer in answers] == [False, False, True, True]
 
 
 def test_every_third_request_is_met(simulator):
     simulator.fault("drop", every=3)
     with connect(simulator) as connection:
-        answers = [exchange(simulator, connection) for _ in range(6)]
+        patience = [{}, {}, SILENCE] * 2
+        answers = [exchange(simulator, connection, **given) for given in patience]
     assert [bool(answer) for answer in answers] == [True, True, False] * 2
 
 
@@ -167,7 +175,7 @@ def test_delay_holds_the_answer_back(simulator):
     simulator.fault("delay", delay_s=0.15, jitter_s=0.05)
     began = time.monotonic()
     assert is_whole(simulator, exchange(simulator))
-    assert 0.15 <= time.monotonic() - began < 1.0
+    assert time.monotonic() - began >= 0.15
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7])
@@ -211,7 +219,7 @@ def test_duplicate_sends_the_answer_twice(simulator):
 def test_truncate_leaves_the_connection_open_after_half_an_answer(simulator):
     simulator.fault("truncate", count=1)
     with connect(simulator) as connection:
-        assert 0 < len(exchange(simulator, connection)) < ANSWER_BYTES[simulator.protocol]
+        assert 0 < len(exchange(simulator, connection, **PART)) < ANSWER_BYTES[simulator.protocol]
         assert is_whole(simulator, exchange(simulator, connection))
 
 
@@ -225,7 +233,7 @@ def test_garbage_is_as_long_as_the_answer_and_the_same_for_the_same_seed(simulat
 
 def test_short_answers_less_than_was_asked_for(simulator):
     simulator.fault("short", count=1)
-    answer = exchange(simulator)
+    answer = exchange(simulator, **PART)
     if simulator.protocol == "modbus":
         assert (answer[4:6], answer[8], len(answer)) == (b"\0\x0d", COUNT, 9 + COUNT)
     else:
@@ -234,7 +242,7 @@ def test_short_answers_less_than_was_asked_for(simulator):
 
 def test_bad_length_contradicts_itself(simulator):
     simulator.fault("bad_length", count=1)
-    answer = exchange(simulator)
+    answer = exchange(simulator, **PART)
     if simulator.protocol == "modbus":
         assert (answer[8], len(answer)) == (2 * COUNT, 9 + COUNT)
         assert int.from_bytes(answer[4:6], "big") == len(answer) - 6
@@ -245,7 +253,7 @@ def test_bad_length_contradicts_itself(simulator):
 def test_exception_takes_the_place_of_the_answer(simulator):
     code = 6 if simulator.protocol == "modbus" else 0xC056
     simulator.fault("exception", count=1, code=code)
-    answer = exchange(simulator)
+    answer = exchange(simulator, **PART)
     if simulator.protocol == "modbus":
         assert answer[6:] == bytes([1, 0x83, 6])
     else:
@@ -276,10 +284,10 @@ def test_only_so_many_clients_are_served(simulator):
         assert is_whole(simulator, exchange(simulator, first))
 
 
-def modbus_answer(simulator, unit=1):
+def modbus_answer(simulator, unit=1, **patience):
     with connect(simulator) as connection:
         connection.sendall(struct.pack(">HHHBBHH", 7, 0, 6, unit, 3, 0, COUNT))
-        return receive(connection, 29)
+        return receive(connection, 29, **patience)
 
 
 @pytest.mark.parametrize(
@@ -295,14 +303,14 @@ def test_a_modbus_answer_to_something_else(modbus, kind, place, value):
 
 def test_a_fault_can_meet_one_unit_of_a_gateway(modbus):
     modbus.fault("silent", device="press", unit=2)
-    assert modbus_answer(modbus, unit=2) == b""
+    assert modbus_answer(modbus, unit=2, **SILENCE) == b""
     assert len(modbus_answer(modbus, unit=1)) == 29
 
 
 def test_the_truth_log_says_which_answers_were_spoilt_and_none_that_never_left(modbus):
     for kind in ("wrong_id", "drop", "exception", "close_before"):
         modbus.fault(kind, count=1)
-        modbus_answer(modbus)
+        modbus_answer(modbus, first_s=0.3, next_s=0.3)
     modbus_answer(modbus)
     modbus.stop()
     lines = modbus.truth_lines()
@@ -320,7 +328,7 @@ def test_a_signal_holds_what_the_control_endpoint_writes(modbus):
 
 def test_counters_tell_what_happened(modbus):
     modbus.fault("drop", count=1)
-    modbus_answer(modbus)
+    modbus_answer(modbus, **SILENCE)
     modbus_answer(modbus)
     counters = modbus.counters("press")
     assert (counters["connections"], counters["requests"], counters["answers"]) == (2, 2, 1)
