@@ -1,9 +1,10 @@
 """Print what reading a Mitsubishi PLC costs, and how many values are wrong while it misbehaves.
 
-Run with ``python tests/performance/bench_mitsubishi.py [read|faults|memory]``. Stock pymcprotocol
-is measured in turn in the same run, and its user code is fair: it connects again after each error.
-The device of ``read`` is a minimal server in a process of its own; CPU is that of the client
-process, all threads together. ``faults`` uses the simulator, whose words have known values.
+Run with ``python tests/performance/bench_mitsubishi.py [read|random|faults|memory]``. Stock
+pymcprotocol is measured in turn in the same run, and its user code is fair: it connects again
+after each error. The device of ``read`` and ``random`` is a minimal server in a process of its
+own; CPU is that of the client process, all threads together. ``faults`` uses the simulator, whose
+words have known values.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -33,6 +35,7 @@ from collectors.runtime.testing import RunningCollector
 from simulators.testing import RunningSimulator
 
 _WORDS = 960
+_PLACES = 192
 _ROUNDS = 7
 _CALLS = 300
 _CONTENT = struct.pack(f"<{_WORDS}H", *(n * 37 % 65536 for n in range(_WORDS)))
@@ -43,13 +46,14 @@ _FIRST = Device("D", 0)
 
 
 class _Plc(asyncio.Protocol):
-    """Answers every batch read in binary 3E frames with the same words."""
+    """Answers every batch and random read in binary 3E frames with the same words."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        count = int.from_bytes(data[19:21], "little")
+        is_random = data[11:13] == b"\x03\x04"
+        count = data[15] + 2 * data[16] if is_random else int.from_bytes(data[19:21], "little")
         length = struct.pack("<HH", 2 + 2 * count, 0)
         self.transport.write(b"\xd0\x00" + data[2:7] + length + _CONTENT[: 2 * count])  # type: ignore[attr-defined] # a transport
 
@@ -79,43 +83,68 @@ def device_port() -> Iterator[int]:
 
 
 def bench_read() -> None:
-    print(f"{_WORDS} words a read, medians of {_ROUNDS} rounds of {_CALLS} reads")
+    print(f"{_WORDS} words a read (0401), medians of {_ROUNDS} rounds of {_CALLS} reads")
+    raw = tuple(
+        McPoint(name=half, address=half, type="string", length=480) for half in ("D0", "D480")
+    )
+    decoded = tuple(McPoint(name=f"D{n}", address=f"D{n}") for n in range(_WORDS))
     with device_port() as port:
         stock = Type3E()
         stock.connect("127.0.0.1", port)
         guarded = GuardedType3E(Access(coding=Coding("Q", "binary"), timeout_s=5.0))
         guarded.connect("127.0.0.1", port)
+        calls: dict[str, Callable[[], object]] = {
+            "stock pymcprotocol": lambda: stock.batchread_wordunits("D0", _WORDS),
+            "guarded, same thread": lambda: guarded.read_words(_FIRST, _WORDS),
+        }
         costs: dict[str, list[tuple[float, float]]] = {}
         for _ in range(_ROUNDS):
-            for name, call in (
-                ("stock pymcprotocol", lambda: stock.batchread_wordunits("D0", _WORDS)),
-                ("guarded, same thread", lambda: guarded.read_words(_FIRST, _WORDS)),
-            ):
-                costs.setdefault(name, []).append(_cost(lambda call=call: _repeat(call)))  # type: ignore[misc] # mypy cannot infer
-            for name, points in (("worker thread, raw words", 1), ("worker thread, 960 points", 0)):
+            for name, call in calls.items():
+                costs.setdefault(name, []).append(_cost(partial(_repeat, call)))
+            for name, points in (("worker thread, two texts", raw), ("the same, points", decoded)):
                 costs.setdefault(name, []).append(_driver_cost(port, points))
         stock.close()
         guarded.close()
+    _print_costs(costs, _WORDS)
+
+
+def _print_costs(costs: dict[str, list[tuple[float, float]]], words: int) -> None:
     for name, rounds in costs.items():
         cpu_us = statistics.median(cpu_s for _, cpu_s in rounds) / _CALLS * 1e6
         wall_us = statistics.median(wall_s for wall_s, _ in rounds) / _CALLS * 1e6
         print(
             f"{name:28}{cpu_us:8.1f} us CPU/read{wall_us:9.1f} us"
-            f"{_WORDS / wall_us:8.2f} M words/s{cpu_us / _WORDS * 1000:8.1f} ns CPU/word"
+            f"{words / wall_us:8.2f} M words/s{cpu_us / words * 1000:8.1f} ns CPU/word"
         )
 
 
-def _driver_cost(port: int, points: int) -> tuple[float, float]:
-    """Return the cost of reading one long text or 960 numbers, decoded into columns."""
-    given: tuple[McPoint, ...]
-    if points:
-        halves = ("D0", "D480")
-        given = tuple(
-            McPoint(name=half, address=half, type="string", length=480) for half in halves
-        )
-    else:
-        given = tuple(McPoint(name=f"D{n}", address=f"D{n}") for n in range(_WORDS))
-    device = McDevice(id="plc", host="127.0.0.1", port=port, timeout_s=5.0, points=given)
+def bench_random() -> None:
+    print(f"{_PLACES} lone words a read (0403), medians of {_ROUNDS} rounds of {_CALLS} reads")
+    names = [f"D{100 * n}" for n in range(_PLACES)]
+    devices = [Device("D", 100 * n) for n in range(_PLACES)]
+    with device_port() as port:
+        stock = Type3E()
+        stock.connect("127.0.0.1", port)
+        guarded = GuardedType3E(Access(coding=Coding("Q", "binary"), timeout_s=5.0))
+        guarded.connect("127.0.0.1", port)
+        calls: dict[str, Callable[[], object]] = {
+            "stock pymcprotocol": lambda: stock.randomread(names, []),
+            "guarded, same thread": lambda: guarded.read_random(devices, []),
+        }
+        costs: dict[str, list[tuple[float, float]]] = {}
+        for _ in range(_ROUNDS):
+            for name, call in calls.items():
+                costs.setdefault(name, []).append(_cost(partial(_repeat, call)))
+            points = tuple(McPoint(name=name, address=name) for name in names)
+            costs.setdefault("worker thread, points", []).append(_driver_cost(port, points))
+        stock.close()
+        guarded.close()
+    _print_costs(costs, _PLACES)
+
+
+def _driver_cost(port: int, points: tuple[McPoint, ...]) -> tuple[float, float]:
+    """Return wall and CPU seconds of reading the points through the driver."""
+    device = McDevice(id="plc", host="127.0.0.1", port=port, timeout_s=5.0, points=points)
 
     async def run() -> tuple[float, float]:
         driver = McDriver(device, Traffic(), lambda _lost: None)
@@ -275,7 +304,12 @@ def bench_memory() -> None:
 
 
 def main() -> None:
-    benches = {"read": bench_read, "faults": bench_faults, "memory": bench_memory}
+    benches = {
+        "read": bench_read,
+        "random": bench_random,
+        "faults": bench_faults,
+        "memory": bench_memory,
+    }
     chosen = sys.argv[1:] or list(benches)
     if chosen == ["serve"]:
         serve()
