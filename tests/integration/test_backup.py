@@ -230,7 +230,8 @@ def test_the_archive_is_for_its_owner_alone_and_without_what_lets_one_in_now(
         names = whole.namelist()
     assert names[-1] == MANIFEST
     assert "state/users.jsonl" in names
-    assert not {"state/sessions.jsonl", "state/setup_tokens.jsonl"} & set(names)
+    short_lived = {"sessions", "setup_tokens", "pending_commands", "idempotent_answers"}
+    assert not {f"state/{name}.jsonl" for name in short_lived} & set(names)
     assert list(archive.parent.glob(".*.part")) == []
 
 

@@ -1,5 +1,8 @@
 """The control plane on each engine: what it writes while it runs is there after its restart."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from control_plane.api.app import create_app
@@ -28,3 +31,15 @@ def test_accounts_and_audit_outlive_the_control_plane(database_url: str, tmp_pat
             actions = [(row.actor, row.action, row.outcome) for row in AuditEntry.select()]
     assert ("console:test", "user.add", "done") in actions
     assert ("bob", "session.open", "done") in actions
+
+
+def test_db_upgrade_brings_the_schema_up_to_date_once(database_url: str, tmp_path: Path) -> None:
+    def upgrade() -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "control_plane", "--home", str(tmp_path), "db", "upgrade"],
+            env=os.environ | {"DATABASE_URL": database_url, "DAQ_LANG": "en"},
+            check=True, capture_output=True, text=True, timeout=60,
+        ).stdout  # fmt: skip
+
+    assert "Applied: 0001_initial" in upgrade()
+    assert "up to date" in upgrade()
