@@ -1,0 +1,113 @@
+"""What the rules judge, and what they find; values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from control_plane.domain.alerts import AlertSeverity, Subject
+from control_plane.domain.node import NodeView
+from control_plane.domain.process import ProcessStatus
+from control_plane.domain.storage import StorageView
+
+HERE = "local"
+"""The only subject of kind ``installation``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFigures:
+    """How the control plane itself is.
+
+    Attributes:
+        look_age_s: Since the newest look at everything ended.
+        look_ms: How long it took.
+        live_dropped: Listeners of the live channel cut off in the last five minutes: too slow.
+        notify_queued: Notices that wait to be sent.
+        database_error: Why the state database cannot be used now, ``None`` if it can.
+    """
+
+    look_age_s: float = 0.0
+    look_ms: float = 0.0
+    live_dropped: int = 0
+    notify_queued: int = 0
+    database_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """The disk that holds DAQ_HOME."""
+
+    free_bytes: int
+    free_percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spool:
+    """What the slowest store still has to take of a collector's queue, and what that may hold."""
+
+    queued_bytes: int
+    limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that is known in one look.
+
+    Attributes:
+        restarted: Processes that restarted since the look before, unasked.
+        request_errors: Failed requests in 100 over five minutes, by process; without an entry
+            there were too few to tell.
+        spools: The queue on disk of each collector, where it is known.
+        storage: ``None`` if the historian never said anything.
+        clock_step_s: Largest jump of the wall clock in the last five minutes, signed; 0 if none.
+        maintenance: Processes that people work on.
+    """
+
+    statuses: Mapping[str, ProcessStatus]
+    nodes: tuple[NodeView, ...] = ()
+    storage: StorageView | None = None
+    restarted: frozenset[str] = frozenset()
+    request_errors: Mapping[str, float] = field(default_factory=dict)
+    spools: Mapping[str, Spool] = field(default_factory=dict)
+    disk: Disk | None = None
+    clock_step_s: float = 0.0
+    own: OwnFigures = OwnFigures()
+    maintenance: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Something that is wrong now; the attributes are those of :class:`Alert`."""
+
+    rule: str
+    subject: Subject
+    severity: AlertSeverity
+    code: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    value: float | None = None
+    threshold: float | None = None
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
+
+
+ALL_RULES = frozenset({"*"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What one look says.
+
+    Attributes:
+        conditions: What is wrong.
+        held: Rules by subject of which nothing can be said now, or for which another alert
+            speaks: whatever was, stays.
+        excused: Subjects that are meant to be as they are, and why; nothing about them is wrong.
+        subjects: Everything that exists; an alert about anything else ends.
+    """
+
+    conditions: tuple[Condition, ...]
+    held: Mapping[Subject, frozenset[str]]
+    excused: Mapping[Subject, str]
+    subjects: frozenset[Subject]
+
+    def holds(self, rule: str, subject: Subject) -> bool:
+        rules = self.held.get(subject, frozenset())
+        return rule in rules or rules is ALL_RULES

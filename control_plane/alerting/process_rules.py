@@ -1,0 +1,196 @@
+"""The rules about one collector; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from control_plane.alerting.facts import Condition, Facts
+from control_plane.alerting.limits import AlertLimits
+from control_plane.domain.alerts import Alert, AlertSeverity, Subject, SubjectKind, fingerprint_of
+from control_plane.domain.health import HealthCheckResult, HealthCheckType, HealthStatus
+from control_plane.domain.process import ProcessStatus
+
+_WITHOUT_PROCESS: Final = frozenset(
+    {"connection", "data_flow", "cpu", "memory", "log_errors", "request_errors", "blind"}
+)
+"""What a dead process cannot be blamed for; the spool is on the disk and is judged anyway."""
+_BLIND: Final = _WITHOUT_PROCESS - {"blind"} | {"process_state"}
+_MEMORY_CRITICAL = 1.5
+"""Times the limit."""
+_SPOOL_LEVELS: Final = (
+    (95.0, AlertSeverity.CRITICAL),
+    (80.0, AlertSeverity.WARNING),
+)
+_SPOOL_SLACK = 5.0
+"""Per cent below the limit at which an alert about the spool ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    status: ProcessStatus
+    facts: Facts
+    limits: AlertLimits
+    open_alerts: Mapping[str, Alert]
+
+    def check(self, kind: HealthCheckType) -> HealthCheckResult:
+        return next(check for check in self.status.health.checks if check.check_type is kind)
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(kind=SubjectKind.PROCESS, name=self.status.name)
+
+    def is_open(self, rule: str) -> bool:
+        return fingerprint_of(rule, self.subject) in self.open_alerts
+
+    def limit(self, rule: str) -> float:
+        return self.limits.threshold(rule, self.status.name)
+
+    def said_by(self, check: HealthCheckResult, rule: str, severity: AlertSeverity) -> Condition:
+        """Return a condition in the words of a health check."""
+        return Condition(
+            rule=rule,
+            subject=self.subject,
+            severity=severity,
+            code=f"check.{check.code}",
+            params=check.params,
+            evidence={"recommendations": list(check.recommendations)},
+        )
+
+    def above(
+        self, rule: str, value: float, severity: AlertSeverity = AlertSeverity.WARNING
+    ) -> list[Condition]:
+        """Return a condition if ``value`` is above the rule's limit."""
+        limit = self.limit(rule)
+        if value <= limit:
+            return []
+        condition = Condition(
+            rule=rule,
+            subject=self.subject,
+            severity=severity,
+            code=f"alert.{rule}",
+            params={"value": round(value), "limit": round(limit)},
+            value=round(value, 2),
+            threshold=limit,
+        )
+        return [condition]
+
+
+def judge_process(
+    status: ProcessStatus, facts: Facts, limits: AlertLimits, open_alerts: Mapping[str, Alert]
+) -> tuple[list[Condition], set[str]]:
+    """Return what is wrong with a process that should run, and the rules that cannot say."""
+    case = _Case(status, facts, limits, open_alerts)
+    found, held = _spool(case)
+    alive = case.check(HealthCheckType.PROCESS_ALIVE)
+    if alive.status is HealthStatus.CRITICAL:
+        down = case.said_by(alive, "process_state", AlertSeverity.CRITICAL)
+        return [down, *found], held | _WITHOUT_PROCESS
+    if alive.status is HealthStatus.UNKNOWN:
+        return [case.said_by(alive, "blind", AlertSeverity.WARNING), *found], held | _BLIND
+    for more, unsaid in (_lasting(case), _device(case), _resources(case), _log(case)):
+        found += more
+        held |= unsaid
+    return found, held
+
+
+_Verdict = tuple[list[Condition], set[str]]
+
+
+def _lasting(case: _Case) -> _Verdict:
+    """A crash is over when the process has lasted, not as soon as it is back."""
+    status, lasts_s = case.status, case.limit("process_state")
+    uptime_s = status.uptime_seconds
+    if uptime_s is None:
+        return [], {"process_state"}
+    crashed = status.name in case.facts.restarted or case.is_open("process_state")
+    if not crashed or uptime_s >= lasts_s:
+        return [], set()
+    condition = Condition(
+        rule="process_state",
+        subject=case.subject,
+        severity=AlertSeverity.WARNING,
+        code="alert.process.restarted",
+        params={"count": status.restart_count, "limit_s": round(lasts_s)},
+        value=float(status.restart_count),
+        evidence={"last_error": status.last_error or ""},
+    )
+    return [condition], set()
+
+
+def _device(case: _Case) -> _Verdict:
+    connection = case.check(HealthCheckType.CONNECTION_STATUS)
+    data = case.check(HealthCheckType.DATA_FLOW)
+    if connection.status is HealthStatus.UNKNOWN:
+        return [], {"connection", "data_flow", "request_errors"}
+    if connection.status is HealthStatus.CRITICAL:
+        lost = case.said_by(connection, "connection", AlertSeverity.CRITICAL)
+        return [lost], {"data_flow", "request_errors"}
+    if connection.status is HealthStatus.WARNING:
+        # Not yet, or no more, worth an alert; whatever is missing comes from this.
+        return [], {"connection", "data_flow", "request_errors"}
+    found, held = _request_errors(case)
+    if data.status is HealthStatus.UNKNOWN:
+        held.add("data_flow")
+    elif data.status is HealthStatus.CRITICAL:
+        found.append(case.said_by(data, "data_flow", AlertSeverity.CRITICAL))
+    elif data.code == "data.rate_low":
+        found.append(case.said_by(data, "data_flow", AlertSeverity.WARNING))
+    return found, held
+
+
+def _request_errors(case: _Case) -> _Verdict:
+    percent = case.facts.request_errors.get(case.status.name)
+    if percent is None:
+        return [], {"request_errors"}
+    return case.above("request_errors", percent), set()
+
+
+def _resources(case: _Case) -> _Verdict:
+    found: list[Condition] = []
+    held: set[str] = set()
+    cpu, memory_mb = case.status.cpu_percent, case.status.memory_mb
+    if cpu is None:
+        held.add("cpu")
+    else:
+        found += case.above("cpu", cpu)
+    if memory_mb is None:
+        held.add("memory")
+    else:
+        far = memory_mb > _MEMORY_CRITICAL * case.limit("memory")
+        severity = AlertSeverity.CRITICAL if far else AlertSeverity.WARNING
+        found += case.above("memory", memory_mb, severity)
+    return found, held
+
+
+def _log(case: _Case) -> _Verdict:
+    count = case.check(HealthCheckType.LOG_ERRORS).params.get("count")
+    if not isinstance(count, int):
+        return [], {"log_errors"}
+    return case.above("log_errors", count), set()
+
+
+def _spool(case: _Case) -> _Verdict:
+    """How full the collector's own queue is: past its end the oldest data is dropped."""
+    spool = case.facts.spools.get(case.status.name)
+    if spool is None:
+        return [], {"spool"}
+    percent = 100.0 * spool.queued_bytes / spool.limit_bytes
+    slack = _SPOOL_SLACK if case.is_open("spool") else 0.0
+    limit = case.limit("spool")
+    if percent <= limit - slack:
+        return [], set()
+    severity = next((s for level, s in _SPOOL_LEVELS if percent > level), AlertSeverity.ADVISORY)
+    condition = Condition(
+        rule="spool",
+        subject=case.subject,
+        severity=severity,
+        code="alert.spool",
+        params={
+            "percent": round(percent),
+            "limit": round(limit),
+            "queued_mb": spool.queued_bytes // 1_000_000,
+        },
+        value=round(percent, 1),
+        threshold=limit,
+    )
+    return [condition], set()

@@ -1,0 +1,1 @@
+"""Tells people of alerts: channels, and the queue before them."""
