@@ -9,6 +9,7 @@ high byte first, as everywhere in this product: MELSEC's own order is ``CDAB`` f
 ``BADC`` for text.
 """
 
+import math
 import struct
 from collections.abc import Callable
 from operator import itemgetter
@@ -101,17 +102,22 @@ def encode(point: McPoint, value: Value) -> bytes:
 
 def _unscaled(point: McPoint, value: int | float) -> int | float:
     """Return what stands in the device; a whole number where the type holds whole numbers."""
-    if scaler(point.scale, point.offset) is None:
-        raw: int | float = value
-    elif point.scale == 0:
-        raise DoesNotFit("a point with scale 0 cannot be written")
-    else:
-        raw = (value - point.offset) / point.scale
-    if point.type in ("float32", "float64"):
-        return float(raw)
+    raw: int | float = value
+    try:
+        if scaler(point.scale, point.offset) is not None:
+            raw = (value - point.offset) / point.scale
+        if point.type in ("float32", "float64"):
+            raw = float(raw)
+        is_finite = math.isfinite(raw)
+    except (OverflowError, ZeroDivisionError):
+        is_finite = False
+    if not is_finite:
+        raise DoesNotFit(f"no number in the device gives {value}")
+    if isinstance(raw, float) and point.type in ("float32", "float64"):
+        return raw
     whole = round(raw)
     # What is no step of the scale is refused, not rounded to what nobody asked for.
-    if abs(raw - whole) > 1e-6 * max(1.0, abs(raw)):
+    if abs(raw - whole) > 1e-6 + 1e-12 * abs(raw):
         raise DoesNotFit(f"{value} is not a multiple of the point's step")
     return whole
 
@@ -120,8 +126,8 @@ def _text_words(point: McPoint, value: Value) -> bytes:
     if not isinstance(value, str):
         raise WrongType(f"{value!r} is not text")
     size_bytes = 2 * point.length
-    raw = value.encode()
-    if len(raw) > size_bytes or "\0" in value or value != value.rstrip(" "):
+    raw = value.encode(errors="replace")
+    if len(raw) > size_bytes or text_of(raw) != value:
         raise DoesNotFit(f"the text does not fit in {size_bytes} bytes, or ends in spaces")
     return _arranger(_is_swapped_text(point), size_bytes)(raw.ljust(size_bytes, b"\0"), 0)
 
