@@ -28,8 +28,11 @@ from collectors.history.columns import (
 from collectors.history.values import Kind, Raw, typed
 
 _DOUBLE_BYTES = 8
-_WORST_QUALITY = max(Quality)
-_WORST_KIND = max(Kind)
+# Members of an enumeration are slow to come by.
+_BOOL, _INT, _BIG = int(Kind.BOOL), int(Kind.INT), int(Kind.BIG)
+_FLOAT, _STR = int(Kind.FLOAT), int(Kind.STR)
+_WORST_QUALITY = int(max(Quality))
+_WORST_KIND = int(max(Kind))
 _WIDTHS = {"B": 1, "H": 2, "I": 4, "Q": 8}
 _DAMAGE = (zlib.error, ValueError, TypeError, LookupError, RecursionError)
 """What reading arbitrary bytes may raise."""
@@ -80,10 +83,10 @@ class Batch:
         self.received, at = _integers(body, at, self._count)
         self.code, at = _integers(body, at, self._count)
         number = self.kinds.count
-        self.integers, at = _take(body, at, 8 * (number(Kind.INT) + number(Kind.BIG)))
-        self.bools, at = _take(body, at, number(Kind.BOOL))
-        self.floats, at = _take(body, at, _DOUBLE_BYTES * number(Kind.FLOAT))
-        self.texts = _texts(body[at:], number(Kind.STR))
+        self.integers, at = _take(body, at, 8 * (number(_INT) + number(_BIG)))
+        self.bools, at = _take(body, at, number(_BOOL))
+        self.floats, at = _take(body, at, _DOUBLE_BYTES * number(_FLOAT))
+        self.texts = _texts(body[at:], number(_STR))
 
     def __len__(self) -> int:
         return self._count

@@ -1,10 +1,13 @@
-"""Print what the data path costs: put into the spool, then store into SQLite.
+"""Print what the data path costs: put into the spool, store, query, start with a backlog.
 
-Run with ``python tests/performance/bench_history.py``. The historian's part is printed beside plain
-``sqlite3.executemany`` of the same rows into the same table, measured in turn in the same run, so
-that the ratio holds on a busy machine too. Times are medians of five rounds.
+Run with ``python tests/performance/bench_history.py [--points N]``. 500 points are read once a
+second in five poll groups: 60 % slow walks in steps of 0.01, 20 % noise, 10 % counters, 10 % bools.
+The store is printed beside plain SQLite rows of the same samples in the same run, so that the
+ratio holds on a busy machine too. Only the store's own work is timed, not the making of samples.
 """
 
+import argparse
+import os
 import random
 import shutil
 import sqlite3
@@ -12,181 +15,288 @@ import statistics
 import sys
 import tempfile
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from collectors.contract.points import Quality, Sample
-from collectors.history.dead_letters import DeadLetters
-from collectors.history.drain import Drain
+from collectors.contract.columns import Columns, Runs
+from collectors.contract.points import Value, series_key
+from collectors.history.batch import decode
+from collectors.history.columns import INLINE, PointTable, batch_body, encode_columns
 from collectors.history.embedded.reader import EmbeddedReader
-from collectors.history.embedded.schema import DAY_TABLES, NS_PER_DAY
 from collectors.history.embedded.store import EmbeddedStore
+from collectors.history.segment import Position, segment_path
 from collectors.history.spool import SpoolWriter
-from collectors.history.spool_reader import SpoolReader
-from collectors.history.stores import EmbeddedSink
+from collectors.history.spool_reader import Record, SpoolReader
 
-_ROUNDS = 5
-_POINTS = 500
-_CYCLES = 120
-_SAMPLES = _POINTS * _CYCLES
-_DAY = "2026-11-23"
-_NOON_NS = 1_795_435_200 * 10**9
-_CYCLE_NS = 10**9
+_GROUPS = 5
+_POINTS = 100
+_A_CYCLE = _GROUPS * _POINTS
+_CYCLES_A_BATCH = 40
+_START_NS = 1_795_435_200 * 10**9
+_S = 10**9
+_QUESTIONS = 200
+_TABLES = [
+    PointTable(f"plc{group}/temperature_zone_{n}" for n in range(_POINTS))
+    for group in range(_GROUPS)
+]
+_SERIES = [series_key("line1", point) for table in _TABLES for point in table.points]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Plant:
+    """Makes the readings of one poll after the other."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(1)
+        self._walks = np.full((_GROUPS, 60), 20.0)
+        self._counts = np.zeros((_GROUPS, 10), np.int64)
+        self.cycle = 0
+
+    def polls(self) -> list[Columns]:
+        """Return the next poll of every group."""
+        rng, at_ns = self._rng, _START_NS + self.cycle * _S
+        self.cycle += 1
+        self._walks += rng.integers(-2, 3, (_GROUPS, 60)) * 0.01
+        self._counts += rng.integers(0, 20, (_GROUPS, 10))
+        return [self._poll(group, at_ns + int(rng.integers(5_000_000))) for group in range(_GROUPS)]
+
+    def _poll(self, group: int, at_ns: int) -> Columns:
+        values: list[Value | None] = [
+            *np.round(self._walks[group], 2).tolist(),
+            *(self._rng.random(20) * 100).tolist(),
+            *self._counts[group].tolist(),
+            *(self._rng.random(10) < 0.9).tolist(),
+        ]
+        return Columns(
+            points=_TABLES[group].points,
+            values=values,
+            qualities=bytes(_POINTS),
+            source_ns=Runs([(at_ns, _POINTS)]),
+            received_ns=Runs([(at_ns + 2_345_678, _POINTS)]),
+        )
+
+
+@dataclass(slots=True)
 class Cost:
-    """Of one part of one round."""
+    """What some work has cost so far; bytes are those passed to ``write``."""
 
-    wall_s: float
-    cpu_s: float
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    written_bytes: int = 0
+    steps_s: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def adding(self) -> Iterator[None]:
+        wall_s, cpu_s, written = time.perf_counter(), time.process_time(), _written_bytes()
+        yield
+        self.steps_s.append(time.perf_counter() - wall_s)
+        self.wall_s += self.steps_s[-1]
+        self.cpu_s += time.process_time() - cpu_s
+        self.written_bytes += _written_bytes() - written
 
 
 def main() -> None:
-    cycles = [_poll_cycle(number, random.Random(number)) for number in range(_CYCLES)]
-    puts: list[float] = []
-    put_costs: list[Cost] = []
-    store_costs: list[Cost] = []
-    live_costs: list[Cost] = []
-    raw_costs: list[Cost] = []
-    spool_bytes = 0
-    for _ in range(_ROUNDS):
-        with _directory() as home:
-            put_costs.append(_measured(lambda: puts.extend(_put(home, cycles))))
-            spool_bytes = sum(path.stat().st_size for path in home.rglob("*.seg"))
-            store_costs.append(_measured(lambda: _drain(home)))
-            live_costs.append(_measured(lambda: _store_each_cycle(home)))
-            raw_costs.append(_measured(lambda: _insert_plainly(home / "plain.db", cycles)))
-    print(f"{_POINTS} points, {_CYCLES} poll cycles, medians of {_ROUNDS} rounds")
-    print(f"put of {_POINTS} samples   {statistics.median(puts) * 1e6:8.0f} us", end="")
-    print(f"   99 % below {statistics.quantiles(puts, n=100)[98] * 1e6:.0f} us")
-    _print("put", put_costs)
-    print(f"{'spool':24}{spool_bytes / _SAMPLES:8.1f} bytes/sample")
-    _print("historian into SQLite", store_costs)
-    _print("same, cycle by cycle", live_costs)
-    _print("plain executemany", raw_costs)
-    ratios = [s.wall_s / r.wall_s for s, r in zip(store_costs, raw_costs, strict=True)]
-    print(f"{'historian : plain':24}{statistics.median(ratios):8.2f} times the time")
-    _print_queries()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=2_000_000, help="samples to store")
+    cycles = max(_CYCLES_A_BATCH, parser.parse_args().points // _A_CYCLE)
+    with _directory() as home:
+        _bench_put(home)
+        _bench_start(home)
+    with _directory() as home:
+        _bench_store(home, cycles)
 
 
-def _poll_cycle(number: int, rng: random.Random) -> list[Sample]:
-    """Return 60 % slow walks in steps of 0.01, 20 % noise, 10 % counters and 10 % bools."""
-    received_ns = _NOON_NS + number * _CYCLE_NS + rng.randrange(5_000_000)
-    kinds: tuple[Callable[[int], float], ...] = (
-        *[lambda n: round(20 + n % 17 + 0.01 * rng.randrange(-20, 20), 2)] * 6,
-        *[lambda n: rng.random() * 100] * 2,
-        lambda n: n * 1000 + number,
-        lambda n: rng.random() < 0.9,
-    )
-    return [
-        Sample(
-            point=f"plc{n // 50}/temperature_zone_{n % 50}",
-            value=kinds[n % 10](n),
-            quality=Quality.GOOD,
-            source_ns=received_ns - 2_000_000 + n // 50 * 100_000,
-            received_ns=received_ns + n // 50 * 100_000,
+def _bench_put(home: Path) -> None:
+    plant = Plant()
+    polls = [poll for _ in range(100) for poll in plant.polls()]
+    samples = [poll.samples() for poll in polls]
+    floats = array("d", np.round(np.random.default_rng(2).random(_POINTS), 2))
+    whole = [
+        Columns(
+            points=poll.points,
+            values=floats,
+            qualities=poll.qualities,
+            source_ns=poll.source_ns,
+            received_ns=poll.received_ns,
         )
-        for n in range(_POINTS)
+        for poll in polls
     ]
-
-
-def _put(home: Path, cycles: list[list[Sample]]) -> Iterator[float]:
-    """Yield the seconds of each put."""
-    spool = SpoolWriter(home / "spool" / "line1", max_bytes=10**9, max_age_s=10.0**6)
-    for samples in cycles:
-        started_s = time.perf_counter()
-        spool.put(samples)
-        yield time.perf_counter() - started_s
+    some = [sorted(random.Random(n).sample(range(_POINTS), 10)) for n in range(len(polls))]
+    spool = SpoolWriter(home / "put", max_bytes=10**9, max_age_s=10.0**6)
+    works: dict[str, tuple[int, Callable[[int], object]]] = {
+        "100 columns of mixed types": (_POINTS, lambda n: spool.put_columns(polls[n])),
+        "100 columns of floats": (_POINTS, lambda n: spool.put_columns(whole[n])),
+        "10 of 100 columns": (10, lambda n: spool.put_columns(polls[n], some[n])),
+        "100 samples": (_POINTS, lambda n: spool.put(samples[n])),
+    }
+    print("put into the spool                  p50      p99   CPU/sample")
+    for name, (count, put) in works.items():
+        cost = Cost()
+        for number in range(10 * len(polls)):
+            with cost.adding():
+                put(number % len(polls))
+        _, cpu_ns = _cpu_of(put, len(polls), count)
+        p50, p99 = _percentiles(cost.steps_s)
+        print(f"{name:32}{p50 * 1e6:6.0f} us{p99 * 1e6:6.0f} us{cpu_ns:8.0f} ns")
     spool.close()
 
 
-def _drain(home: Path) -> None:
-    store = EmbeddedSink(home / "history")
-    letters = DeadLetters(home / "dead")
-    drain = Drain("line1", home / "spool" / "line1", store, letters)
-    while drain.step():
-        pass
-    stored = drain.status().ledger.samples_stored
-    drain.close()
-    store.close()
-    if stored != _SAMPLES:
-        raise SystemExit(f"{stored} of {_SAMPLES} samples stored")
+def _cpu_of(put: Callable[[int], object], polls: int, count: int) -> tuple[float, float]:
+    """Return seconds and ns CPU a sample, without the cost of asking for the time each time."""
+    rounds = []
+    for _ in range(5):
+        started_s = time.process_time()
+        for number in range(polls):
+            put(number)
+        rounds.append(time.process_time() - started_s)
+    median_s = statistics.median(rounds)
+    return median_s, median_s / polls / count * 1e9
 
 
-def _store_each_cycle(home: Path) -> None:
-    """Store as in live operation: a transaction a poll cycle, and a sync each tenth."""
-    store = EmbeddedStore(home / "history-live")
-    reader = SpoolReader(home / "spool" / "line1", "bench")
-    for number, record in enumerate(reader.read(_CYCLES)):
-        store.append("line1", [record])
-        if number % 10 == 0:
-            store.sync()
+def _bench_start(home: Path) -> None:
+    directory = home / "backlog"
+    spool = SpoolWriter(directory, max_bytes=10**12, max_age_s=10.0**6)
+    plant = Plant()
+    while spool.status().backlog_bytes < 7 << 20:
+        for poll in plant.polls():
+            spool.put_columns(poll)
+    spool.close()
+    (full,) = directory.glob("*.seg")
+    for number in range(1, 4000):
+        os.link(full, segment_path(directory, number * 100_000))
+    cost = Cost()
+    with cost.adding():
+        spool = SpoolWriter(directory, max_bytes=10**12, max_age_s=10.0**6)
+        spool.put_columns(plant.polls()[0])
+    with cost.adding():
+        reader = SpoolReader(directory, "bench")
+        reader.read(1)
+    size_bytes = spool.status().backlog_bytes
     reader.close()
-    store.close()
+    spool.close()
+    writer_s, reader_s = cost.steps_s
+    print(f"start with {size_bytes / 1e9:.0f} GB of backlog in 4000 segments: ", end="")
+    print(f"first put {writer_s * 1e3:.0f} ms, first read {reader_s * 1e3:.0f} ms\n")
 
 
-def _insert_plainly(path: Path, cycles: list[list[Sample]]) -> None:
-    """Insert the same rows with as many samples in a transaction, as a script would."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        for table in DAY_TABLES:
-            connection.execute(table)
-        ids = {sample.point: number for number, sample in enumerate(cycles[0])}
-        for at in range(0, len(cycles), 40):
-            rows = [
-                (ids[s.point], s.source_ns, s.value, 4, int(s.quality), s.code, s.received_ns)
-                for cycle in cycles[at : at + 40]
-                for s in cycle
-            ]
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO point VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            connection.execute("COMMIT")
-
-
-def _print_queries() -> None:
-    with _directory() as directory:
-        path = directory / f"{_DAY}.db"
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            for table in DAY_TABLES:
-                connection.execute(table)
-            connection.execute("PRAGMA user_version=1")
-            connection.execute("INSERT INTO series VALUES (1, 'line1/plc/x')")
-            start_ns = _NOON_NS - NS_PER_DAY // 2
-            connection.executemany(
-                "INSERT INTO point VALUES (1, ?, ?, 4, 0, 0, ?)",
-                ((start_ns + n * _CYCLE_NS, n % 977 / 7, start_ns) for n in range(86_400)),
+def _bench_store(home: Path, cycles: int) -> None:
+    store = EmbeddedStore(home / "history")
+    with closing(_plain_rows(home / "plain.db")) as plain:
+        embedded_cost, plain_cost, plant = Cost(), Cost(), Plant()
+        for _ in range(cycles // _CYCLES_A_BATCH):
+            polls = [poll for _ in range(_CYCLES_A_BATCH) for poll in plant.polls()]
+            records = [_record(number, poll) for number, poll in enumerate(polls)]
+            for record in records:
+                _ = record.batch.kinds
+            with embedded_cost.adding():
+                store.append("line1", records)
+            rows = _rows(polls)
+            with plain_cost.adding():
+                plain.execute("BEGIN IMMEDIATE")
+                plain.executemany("INSERT OR REPLACE INTO point VALUES (?, ?, ?, ?)", rows)
+                plain.execute("COMMIT")
+        with embedded_cost.adding():
+            store.seal_all()
+            store.sync()
+            store.close()
+        with plain_cost.adding():
+            plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        count = plant.cycle * _A_CYCLE
+        print(f"{count:,} samples of {_A_CYCLE} points")
+        print("                        samples/s  CPU/sample   disk   written, a sample")
+        sizes = (
+            sum(path.stat().st_size for path in (home / "history").iterdir()),
+            (home / "plain.db").stat().st_size,
+        )
+        names = ("embedded, sealed", "plain SQLite rows")
+        for name, cost, size in zip(names, (embedded_cost, plain_cost), sizes, strict=True):
+            print(
+                f"{name:20}{count / cost.wall_s:13,.0f}{cost.cpu_s / count * 1e6:9.2f} us", end=""
             )
-        reader = EmbeddedReader(directory)
-        for hours in (1, 24):
-            end_ns = start_ns + hours * 3600 * _CYCLE_NS
-            ask = partial(reader.range, "line1/plc/x", start_ns, end_ns, buckets=1000)
-            costs = [_measured(ask) for _ in range(_ROUNDS)]
-            wall_ms = statistics.median(cost.wall_s for cost in costs) * 1e3
-            print(f"{f'{hours} h at 1 Hz, 1000 buckets':24}{wall_ms:8.1f} ms")
+            print(f"{size / count:7.1f} B{cost.written_bytes / count:9.1f} B")
+        print(f"longest append of 20,000 samples {max(embedded_cost.steps_s[:-1]) * 1e3:.0f} ms\n")
+        _bench_queries(EmbeddedReader(home / "history"), plain, plant.cycle)
 
 
-def _measured(work: Callable[[], object]) -> Cost:
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
-    work()
-    return Cost(wall_s=time.perf_counter() - wall_s, cpu_s=time.process_time() - cpu_s)
+def _record(number: int, poll: Columns) -> Record:
+    table = _TABLES[number % _GROUPS]
+    at_ns = poll.source_ns[0]
+    body = batch_body(encode_columns(poll, table), _POINTS, table, INLINE)
+    end = Position(segment=1, offset=0, sequence=1)
+    return Record(sequence=at_ns, wall_ns=at_ns, batch=decode(body), end=end)
 
 
-def _print(what: str, costs: list[Cost]) -> None:
-    wall_s = statistics.median(cost.wall_s for cost in costs)
-    cpu_s = statistics.median(cost.cpu_s for cost in costs)
-    print(
-        f"{what:24}{_SAMPLES / wall_s:8,.0f} samples/s"
-        f"   {wall_s / _SAMPLES * 1e6:.2f} us/sample"
-        f"   {cpu_s / _SAMPLES * 1e6:.2f} us CPU/sample"
+def _plain_rows(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute(
+        """CREATE TABLE point (series_id INTEGER, t_ns INTEGER, value, quality INTEGER,
+        PRIMARY KEY (series_id, t_ns)) WITHOUT ROWID"""
     )
+    return connection
+
+
+def _rows(polls: list[Columns]) -> list[tuple[int, int, Value | None, int]]:
+    rows = [
+        (number % _GROUPS * _POINTS + place, poll.source_ns[0], value, 0)
+        for number, poll in enumerate(polls)
+        for place, value in enumerate(poll.values)
+    ]
+    return sorted(rows, key=lambda row: row[:2])
+
+
+def _bench_queries(reader: EmbeddedReader, plain: sqlite3.Connection, cycles: int) -> None:
+    rng = random.Random(3)
+    buckets = 1000
+    print(f"one series in {buckets} buckets      p50      p95        plain rows p50      p95")
+    for hours in (1, 24, 24 * 7):
+        if hours > 1 and hours * 3600 > cycles:
+            break
+        embedded_cost, plain_cost = Cost(), Cost()
+        for _ in range(_QUESTIONS if hours == 1 else 20):
+            number = rng.randrange(_A_CYCLE)
+            start_ns = _START_NS + rng.randrange(max(1, cycles - hours * 3600)) * _S
+            end_ns = start_ns + hours * 3600 * _S
+            with embedded_cost.adding():
+                found = reader.range(_SERIES[number], start_ns, end_ns, buckets=buckets)
+            with plain_cost.adding():
+                width_ns = -(-(end_ns - start_ns) // buckets)
+                query = """SELECT (t_ns - ?) / ? AS bucket, min(value), avg(value), max(value),
+                    count(*) FROM point WHERE series_id = ? AND t_ns >= ? AND t_ns < ?
+                    GROUP BY bucket"""
+                arguments = (start_ns, width_ns, number, start_ns, end_ns)
+                rows = plain.execute(query, arguments).fetchall()
+            if sum(bucket.good for bucket in found.buckets) != sum(row[4] for row in rows) and (
+                found.resolution_ns
+            ):
+                raise SystemExit(f"{_SERIES[number]}: the two do not agree")
+        ours, theirs = _percentiles(embedded_cost.steps_s), _percentiles(plain_cost.steps_s)
+        print(f"{hours:3} h{' ':22}", end="")
+        print(f"{ours[0] * 1e3:6.2f} ms{ours[1] * 1e3:6.2f} ms", end="")
+        print(f"{theirs[0] * 1e3:20.2f} ms{theirs[1] * 1e3:6.2f} ms")
+    cost = Cost()
+    for _ in range(20):
+        with cost.adding():
+            reader.latest(_SERIES)
+    print(f"newest value of {_A_CYCLE} series {_percentiles(cost.steps_s)[0] * 1e3:.1f} ms")
+
+
+def _percentiles(values: list[float]) -> tuple[float, float]:
+    """Return the median, and what 99 % (95 % of few) are below."""
+    highest = 98 if len(values) > 1000 else 94
+    return statistics.median(values), statistics.quantiles(values, n=100)[highest]
+
+
+def _written_bytes() -> int:
+    fields = Path("/proc/self/io").read_text(encoding="ascii").split()
+    return int(fields[fields.index("wchar:") + 1])
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from collectors.history.embedded.points import Bytes, Floats, Int64s, Points
 from collectors.history.values import Kind
 
 _FASTEST = 1
+# Members of an enumeration are slow to come by.
+_NONE, _FLOAT, _STR = int(Kind.NONE), int(Kind.FLOAT), int(Kind.STR)
 _FORMAT = 1
 _HEAD = struct.Struct("=BI")
 _LENGTH = struct.Struct("=I")
@@ -151,8 +153,8 @@ def pack_chunk(points: Points, places: Int64s | None) -> bytes:
         _pack_bytes(points.qualities),
         pack_integers(points.codes),
     ]
-    is_float, is_text = kinds == Kind.FLOAT, kinds == Kind.STR
-    other = bits[~(is_float | is_text | (kinds == Kind.NONE))]
+    is_float, is_text = kinds == _FLOAT, kinds == _STR
+    other = bits[~(is_float | is_text | (kinds == _NONE))]
     floats = bits[is_float]
     texts = [points.texts[place] for place in bits[is_text].tolist()]
     parts.append(pack_integers(other) if len(other) else b"")
@@ -185,10 +187,10 @@ def unpack_chunk(data: bytes, clock: Clock) -> Points:
 def _points(columns: list[bytes], source_ns: Int64s, received_ns: Int64s) -> Points:
     count = len(source_ns)
     kinds = _unpack_bytes(columns[0], count)
-    is_float, is_text = kinds == Kind.FLOAT, kinds == Kind.STR
+    is_float, is_text = kinds == _FLOAT, kinds == _STR
     bits = np.zeros(count, np.int64)
     if columns[3]:
-        is_other = ~(is_float | is_text | (kinds == Kind.NONE))
+        is_other = ~(is_float | is_text | (kinds == _NONE))
         bits[is_other] = unpack_integers(columns[3], int(np.count_nonzero(is_other)))
     if columns[4]:
         floats = unpack_floats(columns[4], int(np.count_nonzero(is_float)))

@@ -22,8 +22,12 @@ from collectors.history.spool_reader import Record
 from collectors.history.values import Raw
 
 _PUT = """INSERT OR IGNORE INTO batch
-    (table_id, source, sequence, put_ns, first_ns, last_ns, samples, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+    (table_id, sequence, put_ns, first_ns, last_ns, samples, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_PUT_SEALED = """INSERT INTO sealed VALUES (?, ?)
+    ON CONFLICT (table_id) DO UPDATE SET batch_id = excluded.batch_id"""
+# The newest stays, so that no later one gets its id.
+_DELETE = "DELETE FROM batch WHERE id < ? AND id < (SELECT max(id) FROM batch)"
 # A newest sample in the future of what has come after it is of a clock that was ahead.
 _PUT_LATEST = """INSERT INTO latest
     VALUES (:id, :sequence, :t_ns, :value, :kind, :quality, :code, :received_ns)
@@ -39,6 +43,7 @@ class Waiting:
     """What of one table is not sealed yet."""
 
     since_mono: float
+    first_id: int
     batches: int = 0
     samples: int = 0
 
@@ -68,6 +73,8 @@ class LiveFile:
         self._monotonic = monotonic
         self._table_ids: dict[tuple[str, tuple[str, ...]], int] = {}
         self._waiting: dict[int, Waiting] | None = None
+        self.newest_id = 0
+        """Of the batches stored by this process."""
 
     def append(self, collector: str, records: Sequence[Record]) -> None:
         """Store records; one that is stored already changes nothing.
@@ -79,7 +86,8 @@ class LiveFile:
         with self._writing() as file:
             rows = [self._row(file, collector, record) for record in records]
             put = file.connection.execute
-            new = [row for row in rows if put(_PUT, row).rowcount > 0]
+            results = [(row, put(_PUT, row)) for row in rows]
+            new = [(row, result.lastrowid) for row, result in results if result.rowcount > 0]
             file.connection.executemany(
                 "INSERT OR IGNORE INTO loss VALUES (?, ?, ?, ?, ?, ?)",
                 [
@@ -88,10 +96,14 @@ class LiveFile:
                     for loss in r.losses
                 ],
             )
-        for table_id, *_, samples, _ in new:
-            table = waiting.setdefault(table_id, Waiting(since_mono=self._monotonic()))
+        now_mono = self._monotonic()
+        for (table_id, *_, samples, _), batch_id in new:
+            table = waiting.setdefault(
+                table_id, Waiting(since_mono=now_mono, first_id=batch_id or 0)
+            )
             table.batches += 1
             table.samples += samples
+            self.newest_id = batch_id or 0
 
     def begin_anew(self) -> None:
         """Forget what was known of a file that is gone."""
@@ -107,20 +119,23 @@ class LiveFile:
         """
         if self._waiting is None:
             file = self._files.reading(self.path, LIVE_TABLES)
-            query = "SELECT table_id, count(*), sum(samples) FROM batch GROUP BY table_id"
+            query = """SELECT table_id, min(id), count(*), sum(samples) FROM waiting
+                GROUP BY table_id"""
             now_mono = self._monotonic()
             self._waiting = {
-                table_id: Waiting(since_mono=now_mono, batches=batches, samples=samples)
-                for table_id, batches, samples in file.connection.execute(query)
+                table_id: Waiting(
+                    since_mono=now_mono, first_id=first_id, batches=batches, samples=samples
+                )
+                for table_id, first_id, batches, samples in file.connection.execute(query)
             }
         return self._waiting
 
     def batches(self, table_id: int, most_samples: int) -> list[StoredBatch]:
-        """Return the oldest batches of a table, in the order in which they were spooled."""
+        """Return the oldest batches of a table, in the order of their arrival."""
         file = self._files.reading(self.path, LIVE_TABLES)
         found, samples = [], 0
         width = len(self.series_keys(table_id))
-        query = "SELECT id, sequence, body FROM batch WHERE table_id = ? ORDER BY sequence, id"
+        query = "SELECT id, sequence, body FROM waiting WHERE table_id = ? ORDER BY id"
         rows = file.connection.execute(query, (table_id,))
         for batch_id, sequence, body in rows:
             batch = stored_batch(body, width)
@@ -148,15 +163,21 @@ class LiveFile:
     ) -> None:
         """Forget batches that are in day files; ``hours`` are to be compacted."""
         with self._writing() as file:
-            file.connection.executemany(
-                "DELETE FROM batch WHERE id = ?", [(batch.id,) for batch in batches]
+            last_id = batches[-1].id
+            file.connection.execute(_PUT_SEALED, (table_id, last_id))
+            first_id = min(
+                (t.first_id for other, t in self.waiting().items() if other != table_id),
+                default=last_id + 1,
             )
+            file.connection.execute(_DELETE, (min(first_id, last_id + 1),))
             self._put_pending(file, hours)
-            newest = {"sequence": batches[-1].sequence, "limit_ns": batches[-1].latest_ns}
+            last = max(batches, key=lambda batch: batch.sequence)
+            newest = {"sequence": last.sequence, "limit_ns": last.latest_ns}
             rows = [newest | _latest(file.series_ids[key], points) for key, points in latest]
             file.connection.executemany(_PUT_LATEST, rows)
         table = self.waiting()[table_id]
         table.since_mono = self._monotonic()
+        table.first_id = last_id + 1
         table.batches -= len(batches)
         table.samples -= sum(len(batch.batch) for batch in batches)
         if table.batches <= 0:
@@ -201,13 +222,12 @@ class LiveFile:
 
     def _row(
         self, file: StoreFile, collector: str, record: Record
-    ) -> tuple[int, str, int, int, int, int, int, bytes]:
+    ) -> tuple[int, int, int, int, int, int, bytes]:
         batch = record.batch
-        source_ns, _, _ = trusted_times(batch)
+        source_ns, _, _ = trusted_times([batch])
         head = HEAD.pack(FORMAT, len(batch), 0, 0, 0)
         return (
             self._table_id(file, collector, batch.table),
-            collector,
             record.sequence,
             record.wall_ns,
             int(source_ns.min()),

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors.contract.points import Quality
+from collectors.history.batch import Batch
 from collectors.history.device_time import CLOCK_AHEAD_NS
 from collectors.history.embedded.points import (
     EMPTY,
     Points,
-    joined,
     points_of,
     raw_of,
     stored_batch,
@@ -31,12 +31,12 @@ _HIGHEST_CHARACTER = "\U0010ffff"
 
 _SERIES = """SELECT key FROM series WHERE key >= ? AND key < ? AND (
     id IN (SELECT series_id FROM latest) OR id IN (SELECT series_id FROM table_series
-        WHERE table_id IN (SELECT table_id FROM batch))) ORDER BY key"""
+        WHERE table_id IN (SELECT table_id FROM waiting))) ORDER BY key"""
 _TABLES = """SELECT table_id, series FROM table_series JOIN point_table ON id = table_id
     WHERE series_id = ?"""
-_BATCHES = """SELECT sequence, id, body FROM batch
+_BATCHES = """SELECT sequence, id, body FROM waiting
     WHERE table_id = ? AND last_ns >= ? AND first_ns < ?"""
-_NEWEST_BATCHES = """SELECT sequence, last_ns, body FROM batch WHERE table_id = ?
+_NEWEST_BATCHES = """SELECT sequence, last_ns, body FROM waiting WHERE table_id = ?
     ORDER BY sequence DESC, id DESC"""
 _LATEST = """SELECT series_id, sequence, t_ns, value, kind, quality, code, received_ns FROM latest
     WHERE series_id IN ({marks})"""
@@ -67,16 +67,14 @@ def read_live(connection: sqlite3.Connection, series: str, start_ns: int, end_ns
     """
     connection.execute("BEGIN")
     row = connection.execute("SELECT id FROM series WHERE key = ?", (series,)).fetchone()
-    parts: list[tuple[int, int, Points]] = []
+    rows: list[tuple[int, int, Batch, int]] = []
     for table_id, blob in connection.execute(_TABLES, row or (None,)).fetchall():
         table = np.frombuffer(blob, np.int32)
         place = int(np.flatnonzero(table == row[0])[0])
         for sequence, batch_id, body in connection.execute(_BATCHES, (table_id, start_ns, end_ns)):
-            part = _only(body, len(table), place)
-            if part is not None:
-                parts.append((sequence, batch_id, part))
-    parts.sort(key=itemgetter(0, 1))
-    points = joined([part for _, _, part in parts]).in_order() if parts else EMPTY
+            rows.append((sequence, batch_id, stored_batch(body, len(table)), place))
+    rows.sort(key=itemgetter(0, 1))
+    points = _of_series([(batch, place) for _, _, batch, place in rows]).in_order()
     first, end = np.searchsorted(points.source_ns, (start_ns, end_ns))
     source = series.partition("/")[0]
     gaps = connection.execute(_GAPS, (source, start_ns, end_ns))
@@ -120,7 +118,7 @@ def latest_values(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[s
                 received_ns=received_ns,
             )
             found[number] = _Newest(sequence=sequence, value=value)
-    query = "SELECT id, series FROM point_table WHERE id IN (SELECT table_id FROM batch)"
+    query = "SELECT id, series FROM point_table WHERE id IN (SELECT table_id FROM waiting)"
     for table_id, blob in connection.execute(query).fetchall():
         table = np.frombuffer(blob, np.int32)
         wanted = names.keys() & set(table.tolist())
@@ -153,7 +151,7 @@ def _look_into_table(
         if len(newest) == len(wanted) and oldest_ns >= min(highest_ns, latest_ns):
             break
         batch = stored_batch(body, len(table))
-        points = points_of(batch)
+        points = points_of([batch])
         places = range(len(table)) if batch.places is None else batch.places
         for at in range(len(points) - 1, -1, -1):
             number, t_ns = int(table[places[at]]), int(points.source_ns[at])
@@ -184,13 +182,18 @@ def _latest_at(points: Points, at: int) -> LatestValue:
     )
 
 
-def _only(body: bytes, width: int, place: int) -> Points | None:
-    """Return the samples of one point in a batch, if it has any."""
-    batch = stored_batch(body, width)
-    if batch.places is None:
-        return points_of(batch).at(slice(place, place + 1))
-    at = np.flatnonzero(np.array(batch.places) == place)
-    return points_of(batch).at(at) if len(at) else None
+def _of_series(batches: Sequence[tuple[Batch, int]]) -> Points:
+    """Return the samples of the point at the given place of each batch."""
+    chosen, start = [], 0
+    for batch, place in batches:
+        if batch.places is None:
+            chosen.append(start + place)
+        else:
+            chosen += [start + at for at, found in enumerate(batch.places) if found == place]
+        start += len(batch)
+    if not chosen:
+        return EMPTY
+    return points_of([batch for batch, _ in batches]).at(np.array(chosen))
 
 
 def _in_parts(values: Sequence[_Key]) -> Iterator[tuple[str, Sequence[_Key]]]:

@@ -17,6 +17,9 @@ Int64s = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
+# Members of an enumeration are slow to come by.
+_BOOL, _INT, _BIG = int(Kind.BOOL), int(Kind.INT), int(Kind.BIG)
+_FLOAT, _STR = int(Kind.FLOAT), int(Kind.STR)
 _IS_NUMBER = np.isin(np.arange(256), [Kind.BOOL, Kind.INT, Kind.BIG, Kind.FLOAT])
 
 
@@ -58,12 +61,12 @@ class Points:
     def numbers(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Return each value as a number, and where it is one; a bool is 0 or 1."""
         kinds = self.kinds
-        if len(kinds) and (kinds == Kind.FLOAT).all():
+        if len(kinds) and (kinds == _FLOAT).all():
             return self.bits.view(np.float64), np.ones(len(kinds), np.bool_)
         is_number = _IS_NUMBER[kinds]
         numbers = self.bits.astype(np.float64)
-        numbers[kinds == Kind.BIG] += float(UINT64_SPAN)
-        is_float = kinds == Kind.FLOAT
+        numbers[kinds == _BIG] += float(UINT64_SPAN)
+        is_float = kinds == _FLOAT
         numbers[is_float] = self.bits[is_float].view(np.float64)
         return numbers, is_number
 
@@ -92,7 +95,7 @@ def joined(parts: Sequence[Points]) -> Points:
     bits = []
     for part in parts:
         if part.texts:
-            bits.append(np.where(part.kinds == Kind.STR, part.bits + len(texts), part.bits))
+            bits.append(np.where(part.kinds == _STR, part.bits + len(texts), part.bits))
             texts += part.texts
         else:
             bits.append(part.bits)
@@ -117,34 +120,47 @@ EMPTY = Points(
 )
 
 
-def points_of(batch: Batch) -> Points:
-    """Return the samples of a batch under times that can be right, see ``device_time``."""
-    count = len(batch)
-    kinds = np.frombuffer(batch.kinds, np.uint8)
-    source_ns, received_ns, qualities = trusted_times(batch)
+def points_of(batches: Sequence[Batch]) -> Points:
+    """Return the samples of at least one batch under times that can be right; see ``device_time``.
+
+    Many batches at once cost little more than one.
+    """
+    kinds = np.frombuffer(b"".join([batch.kinds for batch in batches]), np.uint8)
+    source_ns, received_ns, qualities = trusted_times(batches)
     return Points(
         source_ns=source_ns,
         received_ns=received_ns,
         kinds=kinds,
         qualities=qualities,
-        codes=column(batch.code, count),
-        bits=_bits(batch, kinds),
-        texts=batch.texts,
+        codes=_column([batch.code for batch in batches], batches),
+        bits=_bits(batches, kinds),
+        texts=[text for batch in batches for text in batch.texts],
     )
 
 
-def trusted_times(batch: Batch) -> tuple[Int64s, Int64s, Bytes]:
+def trusted_times(batches: Sequence[Batch]) -> tuple[Int64s, Int64s, Bytes]:
     """Return source time, receive time and quality to store, as ``device_time.trusted_times``."""
-    count = len(batch)
-    source_ns, received_ns = column(batch.source, count), column(batch.received, count)
-    qualities = np.frombuffer(batch.qualities, np.uint8)
+    source_ns = _column([batch.source for batch in batches], batches)
+    received_ns = _column([batch.received for batch in batches], batches)
+    qualities = np.frombuffer(b"".join([batch.qualities for batch in batches]), np.uint8)
     behind_ns = received_ns - source_ns
+    if behind_ns.max() <= CLOCK_BEHIND_NS and behind_ns.min() >= -CLOCK_AHEAD_NS:
+        return source_ns, received_ns, qualities
     is_wrong = (behind_ns > CLOCK_BEHIND_NS) | (behind_ns < -CLOCK_AHEAD_NS)
-    if is_wrong.any():
-        source_ns = np.where(is_wrong, received_ns, source_ns)
-        uncertain = np.maximum(qualities, np.uint8(Quality.UNCERTAIN))
-        qualities = np.where(is_wrong, uncertain, qualities)
-    return source_ns, received_ns, qualities
+    uncertain = np.maximum(qualities, np.uint8(Quality.UNCERTAIN))
+    return (
+        np.where(is_wrong, received_ns, source_ns),
+        received_ns,
+        np.where(is_wrong, uncertain, qualities),
+    )
+
+
+def _column(stored: Sequence[IntegerColumn], batches: Sequence[Batch]) -> Int64s:
+    """Return the integers of one column of each batch."""
+    counts = [len(batch) for batch in batches]
+    if all(part.width == "0" for part in stored):
+        return np.repeat(np.array([part.low for part in stored], np.int64), counts)
+    return np.concatenate([column(part, n) for part, n in zip(stored, counts, strict=True)])
 
 
 def column(stored: IntegerColumn, count: int) -> Int64s:
@@ -157,20 +173,19 @@ def column(stored: IntegerColumn, count: int) -> Int64s:
     return (above.astype(np.uint64) + low).view(np.int64)
 
 
-def _bits(batch: Batch, kinds: Bytes) -> Int64s:
-    count = len(batch)
-    if len(batch.floats) == 8 * count:
-        return np.frombuffer(batch.floats, np.int64)
-    bits = np.zeros(count, np.int64)
-    if batch.floats:
-        bits[kinds == Kind.FLOAT] = np.frombuffer(batch.floats, np.int64)
-    if batch.integers:
-        is_integer = (kinds == Kind.INT) | (kinds == Kind.BIG)
-        bits[is_integer] = np.frombuffer(batch.integers, np.int64)
-    if batch.bools:
-        bits[kinds == Kind.BOOL] = np.frombuffer(batch.bools, np.uint8)
-    if batch.texts:
-        bits[kinds == Kind.STR] = np.arange(len(batch.texts))
+def _bits(batches: Sequence[Batch], kinds: Bytes) -> Int64s:
+    bits = np.zeros(len(kinds), np.int64)
+    floats = b"".join([batch.floats for batch in batches])
+    if len(floats) == 8 * len(kinds):
+        return np.frombuffer(floats, np.int64)
+    if floats:
+        bits[kinds == _FLOAT] = np.frombuffer(floats, np.int64)
+    if integers := b"".join([batch.integers for batch in batches]):
+        bits[(kinds == _INT) | (kinds == _BIG)] = np.frombuffer(integers, np.int64)
+    if bools := b"".join([batch.bools for batch in batches]):
+        bits[kinds == _BOOL] = np.frombuffer(bools, np.uint8)
+    is_text = kinds == _STR
+    bits[is_text] = np.arange(np.count_nonzero(is_text))
     return bits
 
 

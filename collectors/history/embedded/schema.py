@@ -40,16 +40,22 @@ LIVE_TABLES = (
     """CREATE TABLE batch (
         id INTEGER PRIMARY KEY,
         table_id INTEGER NOT NULL,
-        source TEXT NOT NULL,
         sequence INTEGER NOT NULL,
         put_ns INTEGER NOT NULL,
         first_ns INTEGER NOT NULL,
         last_ns INTEGER NOT NULL,
         samples INTEGER NOT NULL,
         body BLOB NOT NULL,
-        UNIQUE (source, sequence, put_ns)
+        UNIQUE (table_id, sequence, put_ns)
     ) STRICT""",
-    "CREATE INDEX batch_by_table ON batch (table_id)",
+    # Batches of a table up to this one are sealed. They are deleted later, many at once and in
+    # the order in which they lie on the disk, as a page is written for each single row.
+    """CREATE TABLE sealed (
+        table_id INTEGER PRIMARY KEY,
+        batch_id INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE VIEW waiting AS SELECT batch.* FROM batch
+        LEFT JOIN sealed USING (table_id) WHERE id > ifnull(batch_id, 0)""",
     # Hours since 1970 of which chunks are not yet one, so that their rollups do not hold.
     "CREATE TABLE pending (hour INTEGER PRIMARY KEY) STRICT",
     # The newest sealed sample; newer ones are in the batches. ``value`` keeps its type.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from collectors.history.embedded.codec import Clock
 from collectors.history.embedded.day import ClockWriter, put_chunk, shared_clock
 from collectors.history.embedded.files import StoreFile, StoreFiles
 from collectors.history.embedded.live import LiveFile, StoredBatch
-from collectors.history.embedded.points import Points, joined, points_of, runs_of
+from collectors.history.embedded.points import Points, points_of, runs_of
 from collectors.history.embedded.rollup import NS_PER_HOUR
 from collectors.history.embedded.schema import DAY_TABLES, day_of_hour, day_path
 
@@ -45,8 +46,10 @@ def seal(
     if not batches:
         live.waiting().pop(table_id)
         return set()
+    # Where times are equal, what was spooled last holds.
+    batches.sort(key=attrgetter("sequence", "id"))
     keys = live.series_keys(table_id)
-    points = joined([points_of(stored.batch) for stored in batches])
+    points = points_of([stored.batch for stored in batches])
     clock = _clock_of(batches, points)
     days: defaultdict[Path, list[_Slice]] = defaultdict(list)
     latest: dict[str, Points] = {}
@@ -61,6 +64,7 @@ def seal(
         # The batches are forgotten below, so a power cut must not undo this.
         files.sync(path)
     hours = {found.hour for slices in days.values() for found in slices}
+    batches.sort(key=attrgetter("id"))
     live.sealed(table_id, batches, hours, latest.items())
     return hours
 

@@ -29,6 +29,10 @@ _log = logging.getLogger(__name__)
 SEAL_AGE_S = 300.0
 """A batch waits this long, so that there is something to compress."""
 _SEAL_SAMPLES = 400_000
+_MOST_WAITING = 400_000
+"""Samples of all tables together; from then on the largest is sealed."""
+_MOST_KEPT = 20_000
+"""Batches behind a table's oldest one, which keeps them from being deleted."""
 _SEAL_BATCHES = 1000
 """Reading a series means looking into each waiting batch of its poll group."""
 _GRACE_NS = 600 * 10**9
@@ -157,10 +161,14 @@ class EmbeddedStore:
     def _seal(self, *, most_age_s: float | None, end_mono: float | None = None) -> bool:
         """Seal tables that are old or large enough; return whether time ran out before."""
         now_mono = self._monotonic()
-        for table_id, waiting in list(self._live.waiting().items()):
+        tables = self._live.waiting()
+        is_much = sum(waiting.samples for waiting in tables.values()) > _MOST_WAITING
+        largest = max(tables, key=lambda table_id: tables[table_id].samples, default=None)
+        for table_id, waiting in list(tables.items()):
             is_old = most_age_s is not None and now_mono - waiting.since_mono >= most_age_s
             is_large = waiting.samples >= _SEAL_SAMPLES or waiting.batches >= _SEAL_BATCHES
-            if not (is_old or is_large):
+            is_in_the_way = self._live.newest_id - waiting.first_id > _MOST_KEPT
+            if not (is_old or is_large or is_in_the_way or (is_much and table_id == largest)):
                 continue
             if end_mono is not None and self._monotonic() >= end_mono:
                 return True
