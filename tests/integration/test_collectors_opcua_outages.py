@@ -15,6 +15,7 @@ from opcua_server import NAMESPACE, OpcUaServer, Reader, reader_of
 from collectors.contract.points import Quality, Sample
 from collectors.runtime.driver import ConnectionLost
 from collectors.runtime.testing import RunningCollector, eventually
+from simulators.testing import RunningSimulator
 
 NAMES = ("a", "b", "c")
 
@@ -160,3 +161,45 @@ async def drained(reader: Reader) -> None:
     if reader.device.mode == "subscribe":
         await asyncio.sleep(0.1)
         await reader.read()
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulator]:
+    file = tmp_path_factory.mktemp("plant") / "plant.toml"
+    file.write_text(
+        'protocol = "opcua"\nhost = "127.0.0.1"\nport = 0\nupdate_s = 0.02\ncontrol_port = 0\n'
+        '[[signals]]\nname = "n"\naddress = "ns=2;s=n"\ntype = "uint32"\n'
+        'wave = { kind = "counter", start = 0, step = 1, step_s = 0.02 }\n'
+    )
+    with RunningSimulator(file) as simulator:
+        yield simulator
+
+
+@pytest.mark.parametrize(
+    ("status", "is_made_anew"),
+    [
+        (0x8078_0000, False),  # BadTooManyPublishRequests
+        (0x800A_0000, False),  # BadTimeout
+        (0x8079_0000, True),  # BadNoSubscription
+    ],
+)
+def test_a_publish_request_that_is_refused_costs_no_connection(
+    plant: RunningSimulator, status: int, is_made_anew: bool
+) -> None:
+    async def scenario() -> tuple[list[Sample], int]:
+        points = [{"name": "n", "node_id": "ns=2;s=n"}]
+        async with reader_of(plant.port, (), points=points, mode="subscribe") as reader:
+            await reader.read()
+            await asyncio.to_thread(plant.fault, "exception", code=status, count=2)
+            seen = await reader.until(lambda seen: len(seen) > 10 and not has_fault(plant))
+            seen += await reader.until(lambda seen: len(seen) > 10)
+            assert reader.lost == []
+            return seen, reader.traffic.lost_changes
+
+    seen, lost_changes = asyncio.run(scenario())
+    assert (Quality.STALE in {s.quality for s in seen}) is is_made_anew
+    assert lost_changes == 0
+
+
+def has_fault(plant: RunningSimulator) -> bool:
+    return bool(plant.devices()[0]["faults"])
