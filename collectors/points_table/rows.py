@@ -92,17 +92,19 @@ def _columns(
         column = known.get(heading.lower())
         if column is None:
             near = nearest(heading, list(known))
-            reading.say("unknown_column", 1, heading, {"known": ", ".join(known)}, near)
+            reading.say(
+                "unknown_column", sheet.heading_row, heading, {"known": ", ".join(known)}, near
+            )
         else:
             found[index] = column
     counts = Counter(column.heading for column in found.values())
     for heading, count in counts.items():
         if count > 1:
-            reading.say("duplicate_column", 1, heading)
+            reading.say("duplicate_column", sheet.heading_row, heading)
     for heading, column in known.items():
         can_be_absent = heading == DEVICE and len(devices) == 1
         if column.is_required and heading not in counts and not can_be_absent:
-            reading.say("missing_column", 1, heading)
+            reading.say("missing_column", sheet.heading_row, heading)
     return found
 
 

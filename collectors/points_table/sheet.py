@@ -18,11 +18,12 @@ class Sheet:
     """What a file holds.
 
     Attributes:
-        heading: The first row.
+        heading: The first row that is not empty; ``heading_row`` is its number.
         rows: Every further row that is not empty, with its number as the spreadsheet shows it.
     """
 
     heading: tuple[str, ...]
+    heading_row: int
     rows: tuple[tuple[int, tuple[Cell, ...]], ...]
 
 
@@ -72,7 +73,7 @@ def sheet_of(file: str, rows: Iterable[tuple[int, Sequence[Cell]]]) -> Sheet:
     if not filled:
         raise TableError.single(file, "empty")
     heading = tuple("" if cell is None else str(cell).strip() for cell in filled[0][1])
-    return Sheet(heading=heading, rows=tuple(filled[1:]))
+    return Sheet(heading=heading, heading_row=filled[0][0], rows=tuple(filled[1:]))
 
 
 def any_cell(row: Sequence[Cell]) -> bool:

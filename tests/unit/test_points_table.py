@@ -324,3 +324,10 @@ def test_a_broken_point_in_the_file_can_be_mended_by_a_table() -> None:
         "~ plc1/count: address 'D1O1' → 'D101'",
     ]
     parse_collector(tomllib.loads(text), file="press.toml")
+
+
+def test_headings_may_stand_below_empty_rows() -> None:
+    sheet = sheet_of("t.csv", [(1, ("", "")), (2, ()), (3, ("name", "colour"))])
+    with pytest.raises(TableError) as caught:
+        plan_import("t.csv", sheet, tomllib.loads(FILE), "press.toml")
+    assert {problem.row for problem in caught.value.problems} == {3}
