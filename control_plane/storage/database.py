@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import importlib.util
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -58,7 +59,12 @@ _POSTGRESQL_OPTIONS: dict[str, Any] = {
     "keepalives_interval": 3,
     "keepalives_count": 3,
     "application_name": "daqplane",
+    # As long as SQLite waits for a lock.
+    "options": "-c lock_timeout=5s",
 }
+_PAUSE_PER_WAIT = 2.0
+"""Nobody asks a server that is away for this many times as long as the last attempt took."""
+_SHORTEST_PAUSE_S = 0.5
 
 
 class StateDatabase:
@@ -75,6 +81,8 @@ class StateDatabase:
             self._database: Any = _open(url, self.engine)
         except (ValueError, TypeError) as exc:
             raise StorageError(reason=f"DATABASE_URL: {exc}") from exc
+        self._away: tuple[float, str] = (0.0, "")
+        """Until when (monotonic) the server is taken to be away, and why."""
 
     @property
     def file(self) -> Path | None:
@@ -88,10 +96,7 @@ class StateDatabase:
         Raises:
             StorageError: the database cannot be reached, is locked for long, or is damaged.
         """
-        try:
-            opened = self._database.connect(reuse_if_open=True)
-        except (peewee.PeeweeException, MaxConnectionsExceeded) as exc:
-            raise StorageError(reason=str(exc).strip()) from exc
+        opened = self._connect()
         before = current_database.set(self._database)
         try:
             yield self._database
@@ -101,6 +106,26 @@ class StateDatabase:
             current_database.reset(before)
             if opened:
                 self._database.close()
+
+    def _connect(self) -> bool:
+        """Return whether a connection was opened. Many who ask, the monitor for each collector,
+        must not all wait for a server that does not answer."""
+        began = time.monotonic()
+        away_until, reason = self._away
+        if began < away_until and self._database.is_closed():
+            raise StorageError(reason=reason)
+        try:
+            opened: bool = self._database.connect(reuse_if_open=True)
+        except MaxConnectionsExceeded as exc:
+            raise StorageError(reason=str(exc)) from exc
+        except peewee.PeeweeException as exc:
+            reason = str(exc).strip()
+            if self.engine == "postgresql":
+                now = time.monotonic()
+                pause_s = max(_SHORTEST_PAUSE_S, _PAUSE_PER_WAIT * (now - began))
+                self._away = (now + pause_s, reason)
+            raise StorageError(reason=reason) from exc
+        return opened
 
     def close(self) -> None:
         """Close the connections that are kept for later; work may go on with new ones."""
@@ -138,11 +163,13 @@ class StateDatabase:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield
             return
+        self._database.execute_sql("SET lock_timeout = 0")
         self._database.execute_sql("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
         try:
             yield
         finally:
             self._database.execute_sql("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
+            self._database.execute_sql("RESET lock_timeout")
 
     def checkpoint(self) -> None:
         """Let SQLite's files shrink: give free pages back, write the write-ahead log back, cut it.

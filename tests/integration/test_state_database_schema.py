@@ -1,7 +1,10 @@
 """The schema of the state database and what may go wrong with it, on each engine."""
 
+import contextlib
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -140,5 +143,40 @@ def test_work_goes_on_after_a_restart_of_the_server(
     with pytest.raises(StorageError):
         accounts.has_users()
     postgres.start()
-    assert not accounts.has_users()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with contextlib.suppress(StorageError):
+            assert not accounts.has_users()
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("the server is back, but not for us")
     database.close()
+
+
+def test_a_server_that_never_answers_is_waited_for_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        accounts = Accounts(
+            StateDatabase(f"postgresql://daq@127.0.0.1:{port}/daq?connect_timeout=2")
+        )
+        began = time.monotonic()
+        for _ in range(100):
+            with pytest.raises(StorageError, match="timeout"):
+                accounts.has_users()
+        assert time.monotonic() - began < 4
+
+
+def test_a_lock_that_is_held_for_long_fails_the_query(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = f"{postgres.create_database()}&options=-c%20lock_timeout%3D100ms"
+    database, other = StateDatabase(url), StateDatabase(url)
+    database.migrate(tmp_path)
+    with other.connection() as db, db.atomic():
+        db.execute_sql("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StorageError, match="lock timeout"):
+            Accounts(database).has_users()
+    assert not Accounts(database).has_users()
+    for each in (database, other):
+        each.close()
