@@ -162,10 +162,15 @@ class Device(Strict):
 
 
 class Spool(Strict):
-    """Bounds of the collector's own queue on disk; past either one the oldest data is dropped."""
+    """Bounds of the collector's own queue on disk.
+
+    At ``max_bytes``, or on a full disk, the oldest data is dropped, or else, with ``block``, new
+    data is not stored until a store has made room. What is older than ``max_age_s`` is dropped.
+    """
 
     max_bytes: Annotated[int, Field(ge=1_000_000, le=10**12)] = 256_000_000
     max_age_s: Annotated[float, Field(gt=0, le=10**8)] = 7 * 86400.0
+    on_full: Literal["drop_oldest", "block"] = "drop_oldest"
 
 
 class Collector(Strict):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from collectors.contract.store_urls import EMBEDDED, INFLUX2, StoreUrl
+from collectors.contract.store_urls import EMBEDDED, INFLUX2, StoreUrl, StoreUrlError
 from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.spool_reader import Record
 from collectors.history.store import Appended, Store
@@ -17,8 +19,36 @@ from collectors.history.troubles import Troubles
 
 _log = logging.getLogger(__name__)
 
-KEEP_DAYS = 30
 _PRUNE_S = 3600.0
+_MOST_DAYS = 36_500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How many days the embedded store keeps samples, and minimum, mean and maximum of them."""
+
+    days: int = 30
+    rollup_days: int = 400
+
+
+def retention_of(environ: Mapping[str, str]) -> Retention:
+    """Return ``DAQ_HISTORY_DAYS`` and ``DAQ_HISTORY_ROLLUP_DAYS``.
+
+    Raises:
+        StoreUrlError: one is not a number of days.
+    """
+    default = Retention()
+    return Retention(
+        days=_days(environ, "DAQ_HISTORY_DAYS", default.days),
+        rollup_days=_days(environ, "DAQ_HISTORY_ROLLUP_DAYS", default.rollup_days),
+    )
+
+
+def _days(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_DAYS):
+        raise StoreUrlError(f"{name} is {text!r}; write a number of days from 1 to {_MOST_DAYS}")
+    return int(text)
 
 
 class EmbeddedSink:
@@ -26,8 +56,15 @@ class EmbeddedSink:
 
     replay_window_s = 0.0
 
-    def __init__(self, directory: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        keep: Retention | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = EMBEDDED
+        self._keep = keep or Retention()
         self._store = EmbeddedStore(directory)
         self._monotonic = monotonic
         self._next_prune_mono = monotonic()
@@ -44,7 +81,8 @@ class EmbeddedSink:
         if self._monotonic() >= self._next_prune_mono:
             self._next_prune_mono = self._monotonic() + _PRUNE_S
             with self._troubles.noting("old history cannot be deleted", OSError, sqlite3.Error):
-                for day in self._store.prune(KEEP_DAYS):
+                keep = self._keep
+                for day in self._store.prune(keep.days, keep_rollup_days=keep.rollup_days):
                     _log.info("old history deleted", extra={"day": day.isoformat()})
 
     def boot_id(self) -> str | None:
@@ -58,10 +96,12 @@ def open_store(url: StoreUrl, home: Path, environ: Mapping[str, str] | None = No
     """Return the store at ``url``; connects to nothing yet.
 
     Raises:
-        StoreUrlError: its token is not where the URL says.
+        StoreUrlError: its token is not where the URL says, or a setting cannot be used.
     """
     if url.kind == EMBEDDED:
-        return EmbeddedSink(home / "history")
+        return EmbeddedSink(
+            home / "history", retention_of(os.environ if environ is None else environ)
+        )
     # influxdb-client costs 25 MB, so only what is configured is loaded.
     target = import_module("collectors.history.influx").InfluxTarget(
         url=url.url,

@@ -45,6 +45,7 @@ class Runner:
             home / "spool" / config.name,
             max_bytes=config.spool.max_bytes,
             max_age_s=config.spool.max_age_s,
+            keeps_oldest=config.spool.on_full == "block",
         )
         self._unstarted = packed.devices
         self._vitals = Vitals(packed=packed, spool_status=self._spool.status)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from collectors.contract.points import Quality, Sample
+from collectors.contract.store_urls import StoreUrlError
 from collectors.history.dead_letters import DeadLetters
 from collectors.history.drain import Drain
 from collectors.history.embedded.reader import EmbeddedReader
 from collectors.history.segment import cursor_path, list_segments, read_cursor
 from collectors.history.spool import SpoolWriter
 from collectors.history.store_worker import StoreWorker
-from collectors.history.stores import EmbeddedSink
+from collectors.history.stores import EmbeddedSink, Retention, retention_of
 
 STORE = "embedded"
 _NOON_NS = 1_795_435_200 * 10**9
@@ -205,3 +206,11 @@ def test_a_store_that_cannot_seal_now_is_told_and_storing_goes_on(
     worker.commit()
     assert worker.status.error is None
     worker.close()
+
+
+def test_a_number_of_days_that_is_none_is_refused_with_its_name() -> None:
+    assert retention_of({}) == Retention()
+    assert retention_of({"DAQ_HISTORY_DAYS": "7", "DAQ_HISTORY_ROLLUP_DAYS": ""}).days == 7
+    for text in ("0", "-1", "x", "1.5", "99999"):
+        with pytest.raises(StoreUrlError, match=f"DAQ_HISTORY_DAYS is '{text}'"):
+            retention_of({"DAQ_HISTORY_DAYS": text})

@@ -137,7 +137,7 @@ def sample(point: str, value: Value | None, at_ns: int) -> Sample:
     )
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=40, derandomize=True, deadline=None)
 @given(st.data())
 def test_answers_agree_with_a_plain_list_whatever_is_sealed_late_or_there_twice(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -172,7 +172,7 @@ def test_answers_agree_with_a_plain_list_whatever_is_sealed_late_or_there_twice(
     line.store.close()
 
 
-@settings(max_examples=8, derandomize=True, deadline=None)
+@settings(max_examples=5, derandomize=True, deadline=None)
 @given(st.data())
 def test_long_spans_from_rollups_agree_with_a_plain_list(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
