@@ -20,6 +20,7 @@ from collectors.contract.config_problems import read_toml
 from collectors.contract.messages import sentence
 from collectors.contract.signals import EXIT_OK
 from collectors.opcua.nodes import resolve
+from collectors.opcua.plan import MAX_NODES
 from collectors.opcua.security import Security
 from collectors.opcua.session import Session
 from collectors.runtime.cli import EXIT_USAGE, PACKAGE
@@ -73,12 +74,17 @@ def main(path: Path, device_id: str, pattern: str | None, as_json: bool, languag
         print(say("test_read.unknown_device", facts), file=sys.stderr)
         return EXIT_USAGE
     device = devices[device_id]
+    traffic = Traffic()
+    security = Security(device, home_or_default(home_of(path)), traffic)
     try:
-        found = asyncio.run(_browse(device, home_or_default(home_of(path)), pattern))
+        found = asyncio.run(_browse(device, security, pattern))
     except ConnectionLost as lost:
         place = {"device": device.id, "host": device.host, "port": device.port}
         print(say("once.unreachable", place | {"reason": lost.reason}), file=sys.stderr)
         return EXIT_BAD_VALUES
+    if traffic.peer_fingerprint is not None:
+        shown = {"device": device.id, "fingerprint": traffic.peer_fingerprint}
+        print(say("once.fingerprint", shown), file=sys.stderr)
     if as_json:
         rows = [
             {"path": f.path, "node_id": f.node_id, "type": f.type, "value": f.value} for f in found
@@ -132,9 +138,8 @@ def _with_points(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-async def _browse(device: OpcUaDevice, home: Path, pattern: str | None) -> list[Found]:
-    traffic = Traffic()
-    session = Session(device, Security(device, home, traffic), lambda _lost: None)
+async def _browse(device: OpcUaDevice, security: Security, pattern: str | None) -> list[Found]:
+    session = Session(device, security, lambda _lost: None)
     try:
         await session.open()
         variables = await _variables(session)
@@ -196,7 +201,7 @@ def _is_measurement(reference: Any) -> bool:
 
 async def _references(session: Session, nodes: Sequence[ua.NodeId]) -> list[list[Any]]:
     request = ua.BrowseRequest()
-    request.Parameters.RequestedMaxReferencesPerNode = ua.UInt32(0)
+    request.Parameters.RequestedMaxReferencesPerNode = ua.UInt32(MAX_NODES)
     request.Parameters.NodesToBrowse = [
         ua.BrowseDescription(
             NodeId=node_id,
@@ -213,6 +218,7 @@ async def _references(session: Session, nodes: Sequence[ua.NodeId]) -> list[list
     open_ends = {i: r.ContinuationPoint for i, r in enumerate(results) if r.ContinuationPoint}
     while open_ends:
         more = ua.BrowseNextRequest()
+        more.Parameters.ReleaseContinuationPoints = False
         more.Parameters.ContinuationPoints = list(open_ends.values())
         parts = (await session.call(more, ua.BrowseNextResponse)).Parameters.Results
         for i, part in zip(list(open_ends), parts, strict=True):

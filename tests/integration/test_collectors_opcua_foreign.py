@@ -1,10 +1,13 @@
 """Against node-opcua, a server that shares no code with ours or with asyncua."""
 
 import asyncio
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +53,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def peer(home: Path) -> Iterator[Peer]:
+    with serving(home, COUNT, LIMIT) as peer:
+        yield peer
+
+
+@contextmanager
+def serving(home: Path, count: int, limit: int) -> Iterator[Peer]:
     install()
-    command = [".ci/node.sh", "node", str(PEER / "server.js"), str(COUNT), "0", str(LIMIT)]
+    command = [".ci/node.sh", "node", str(PEER / "server.js"), str(count), "0", str(limit)]
     # It keeps its own keys where its user has its settings.
     environment = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     process = subprocess.Popen(
@@ -134,3 +143,18 @@ def test_a_user_signs_in(peer: Peer, home: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PW", "wrong")
     with pytest.raises(ConnectionLost):
         asyncio.run(scenario())
+
+
+def test_a_browse_finds_more_than_one_answer_can_hold(home: Path) -> None:
+    count = 1100
+    file = home / "line1.toml"
+    with serving(home, count, 2000) as peer:
+        file.write_text(
+            'name = "line1"\nprotocol = "opcua"\n[[devices]]\nid = "plc"\ntimeout_s = 10.0\n'
+            f'endpoint = "opc.tcp://127.0.0.1:{peer.port}"\n'
+        )
+        command = [sys.executable, "-m", "collectors", "browse", str(file), "plc", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = {row["node_id"]: row["path"] for row in json.loads(done.stdout)}
+    wanted = {f"nsu=urn:node:plant;s=v{i}": f"Plant.v{i}" for i in range(count)}
+    assert wanted.items() <= found.items()
