@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from collectors.contract.points import Quality, Sample, series_key
 from collectors.contract.store_urls import StoreUrl
+from collectors.history.influx import words_of
 from collectors.history.line_protocol import MEASUREMENT
 from collectors.history.parts import Moment, Stat, buckets_of, checked_width_ns, raw_range
 from collectors.history.read import HistoryError, LatestValue, SeriesRange
@@ -162,9 +163,7 @@ class FluxReader:
             tables = self._client.query_api().query(query)
             return [record.values for table in tables for record in table.records]
         except InfluxDBError as exc:
-            message = getattr(exc, "message", "") or exc
-            status = getattr(exc, "status", None)
-            raise HistoryError(f"{self._url}: HTTP {status}: {message}") from exc
+            raise HistoryError(f"{self._url}: {words_of(exc)}") from exc
         except (HTTPError, OSError, ValueError, LookupError, TypeError) as exc:
             raise HistoryError(f"{self._url}: {type(exc).__name__}: {exc}") from exc
 

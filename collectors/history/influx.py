@@ -73,7 +73,7 @@ class LineWriter:
         try:
             self._opened().write(target.bucket, target.org, data, write_precision=WritePrecision.NS)
         except ApiException as exc:
-            words = _words(exc)
+            words = words_of(exc)
             if exc.status in _OF_THE_DATA:
                 raise Refused(words) from exc
             raise StoreUnavailable(words, retry_after_s=_retry_after_s(exc)) from exc
@@ -163,12 +163,14 @@ class InfluxStore:
             self._write(lines, middle, end, words)
 
 
-def _words(exc: InfluxDBError) -> str:
+def words_of(exc: InfluxDBError) -> str:
     """Return the server's sentence; never headers, which can hold secrets."""
-    status = getattr(exc, "status", None)
-    message = exc.message if exc.response is not None else str(getattr(exc, "reason", exc))
-    text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
-    return f"HTTP {status}: {' '.join(text.split())}"[:_MOST_WORDS]
+    if exc.response is None:
+        text, status = str(getattr(exc, "reason", exc)), ""
+    else:
+        message, status = exc.message, f"HTTP {getattr(exc, 'status', '?')}: "
+        text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
+    return f"{status}{' '.join(text.split())}"[:_MOST_WORDS]
 
 
 def _retry_after_s(exc: InfluxDBError) -> float | None:

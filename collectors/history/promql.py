@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
+from urllib.error import HTTPError
 
 from collectors.contract.points import Quality, Sample, Value, series_key
 from collectors.history.line_protocol import MEASUREMENT
 from collectors.history.parts import Moment, Stat, buckets_of, checked_width_ns, raw_range
 from collectors.history.read import HistoryError, LatestValue, SeriesRange
+from collectors.history.victoria_http import VictoriaHttp
 
 _TIMEOUT_S = 30.0
 _MS = 10**6
@@ -31,7 +31,6 @@ _SERIES_A_QUERY = 100
 _NUMBERS = f"{MEASUREMENT}_(float|int|uint|bool)"
 _ALL = f"{MEASUREMENT}_(float|int|uint|bool|quality|code)"
 _MOST_WORDS = 300
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _HELD_BACK_S = 31
 _LONGEST_HELD_BACK_MS = 60_000
 """VictoriaMetrics shows old figures in place of those of the last 30 s, if buckets are this narrow
@@ -49,11 +48,8 @@ _Labels = dict[str, str]
 class PromqlReader:
     """Asks one VictoriaMetrics, or the ``vmselect`` of a cluster by its path."""
 
-    def __init__(
-        self, url: str, *, token: str = "", wall_s: Callable[[], float] = time.time
-    ) -> None:
-        self._url = url.rstrip("/")
-        self._token = token
+    def __init__(self, http: VictoriaHttp, *, wall_s: Callable[[], float] = time.time) -> None:
+        self._http = http
         self._wall_s = wall_s
 
     def series(self, prefix: str) -> list[str]:
@@ -203,23 +199,18 @@ class PromqlReader:
         try:
             return json.loads(self._get(f"/api/v1/{call}", query))["data"]
         except (ValueError, LookupError, TypeError) as exc:
-            raise HistoryError(f"{self._url}: not an answer of VictoriaMetrics: {exc!r}") from exc
+            raise HistoryError(
+                f"{self._http.url}: not an answer of VictoriaMetrics: {exc!r}"
+            ) from exc
 
     def _get(self, path: str, query: dict[str, str]) -> bytes:
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        # Posted, as the names of many series do not fit an address.
-        request = urllib.request.Request(
-            self._url + path, data=urlencode(query).encode(), headers=headers
-        )
         try:
-            with _DIRECT.open(request, timeout=_TIMEOUT_S) as answer:
-                body: bytes = answer.read()
-                return body
+            return self._http.ask(path, query, timeout_s=_TIMEOUT_S)
         except HTTPError as exc:
             words = exc.read(_MOST_WORDS).decode(errors="replace")
-            raise HistoryError(f"{self._url}: HTTP {exc.code}: {words}") from exc
-        except (URLError, OSError) as exc:
-            raise HistoryError(f"{self._url}: {exc}") from exc
+            raise HistoryError(f"{self._http.url}: HTTP {exc.code}: {words}") from exc
+        except (OSError, HTTPException) as exc:
+            raise HistoryError(f"{self._http.url}: {exc}") from exc
 
 
 def _latest_of(fields: dict[str, tuple[int, float]]) -> LatestValue:

@@ -9,6 +9,7 @@ from pathlib import Path
 from collectors.contract.store_urls import EMBEDDED, INFLUX2, StoreUrl
 from collectors.history.embedded.reader import EmbeddedReader
 from collectors.history.read import HistoryReader
+from collectors.history.victoria_http import VictoriaHttp
 
 
 def open_reader(
@@ -27,5 +28,6 @@ def open_reader(
     if url.kind == INFLUX2:
         reader = import_module("collectors.history.flux").FluxReader(url, token)
     else:
-        reader = import_module("collectors.history.promql").PromqlReader(url.read_url, token=token)
+        http = VictoriaHttp(url.read_url, token, url.ca_file)
+        reader = import_module("collectors.history.promql").PromqlReader(http)
     return reader

@@ -11,28 +11,27 @@ from __future__ import annotations
 import logging
 import re
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
-from urllib.error import URLError
+from http.client import HTTPException
+from urllib.error import HTTPError
 
 from collectors.history.influx import InfluxStore, InfluxTarget
 from collectors.history.line_protocol import VICTORIA
 from collectors.history.spool_reader import Record
 from collectors.history.store import Appended, StoreUnavailable
+from collectors.history.victoria_http import VictoriaHttp
 
 _log = logging.getLogger(__name__)
 
 _REPLAY_WINDOW_S = 60.0
 _WATCH_S = 10.0
 _TIMEOUT_S = 3.0
-_MOST_BYTES = 4 << 20
 _BOOT = re.compile(rb"^process_start_time_seconds (\S+)$", re.MULTILINE)
 _INSERTED = re.compile(rb'^vm_rows_inserted_total\{type="influx"\} (\S+)$', re.MULTILINE)
 _IGNORED = re.compile(
     rb'^(vm_rows_ignored_total\{[^}]*\}|vm_rows_invalid_total\{type="influx"\}) (\S+)$',
     re.MULTILINE,
 )
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class VictoriaStore:
@@ -55,7 +54,7 @@ class VictoriaStore:
         self._lines = InfluxStore(name, target, VICTORIA)
         # Behind a path there is a cluster or a proxy, whose own start says nothing.
         has_path = target.url.partition("//")[2].partition("/")[2]
-        self._metrics_url = None if has_path else f"{target.url.rstrip('/')}/metrics"
+        self._http = None if has_path else VictoriaHttp(target.url, target.token, target.ca_file)
         self._monotonic = monotonic
         self._ignored: dict[bytes, float] = {}
         self._inserted = 0.0
@@ -69,9 +68,14 @@ class VictoriaStore:
         """Do nothing: VictoriaMetrics writes to disk when it likes; see the replay window."""
 
     def boot_id(self) -> str | None:
-        if self._metrics_url is None:
+        if self._http is None:
             return None
-        metrics = _get(self._metrics_url)
+        try:
+            metrics = self._http.ask("/metrics", timeout_s=_TIMEOUT_S)
+        except HTTPError:
+            return None  # whoever may write need not be allowed to see this
+        except (OSError, HTTPException) as exc:
+            raise StoreUnavailable(f"{type(exc).__name__}: {exc}", was_cut=True) from exc
         self._watch_ignored(metrics)
         started, inserted = _BOOT.search(metrics), _INSERTED.search(metrics)
         if started is None or inserted is None:
@@ -97,12 +101,3 @@ class VictoriaStore:
                 facts = {"store": self.name, "counter": name.decode(), "rows": int(count - before)}
                 _log.error("the store has left out rows that it had confirmed", extra=facts)
         self._ignored = counts
-
-
-def _get(url: str) -> bytes:
-    try:
-        with _DIRECT.open(url, timeout=_TIMEOUT_S) as answer:
-            body: bytes = answer.read(_MOST_BYTES)
-            return body
-    except (URLError, OSError, ValueError) as exc:
-        raise StoreUnavailable(f"{type(exc).__name__}: {exc}", was_cut=True) from exc

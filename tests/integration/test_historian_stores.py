@@ -22,6 +22,7 @@ from collectors.history.embedded.reader import EmbeddedReader
 from collectors.history.promql import PromqlReader
 from collectors.history.segment import cursor_path
 from collectors.history.spool import SpoolWriter
+from collectors.history.victoria_http import VictoriaHttp
 
 needs_victoria = pytest.mark.skipif(
     find_engine("victoria-metrics") is None,
@@ -212,7 +213,7 @@ def test_a_backlog_of_an_outage_is_stored_behind_what_is_live(
     assert took_s < 60
     assert home.rss_mb() - before_mb < 60
     victoria.flush()
-    reader = PromqlReader(victoria.url)
+    reader = PromqlReader(VictoriaHttp(victoria.url))
     for n in (0, 123, 499):
         found = reader.range(f"line1/plc/p{n}", start_ns, start_ns + 10**12, buckets=None)
         assert [s.value for s in found.samples] == [float(number) for number in range(1200)]

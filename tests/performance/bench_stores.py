@@ -36,6 +36,7 @@ from collectors.history.promql import PromqlReader
 from collectors.history.spool import SpoolWriter
 from collectors.history.store import Store
 from collectors.history.victoria import VictoriaStore
+from collectors.history.victoria_http import VictoriaHttp
 
 _ROUNDS = 3
 _POINTS = 500
@@ -154,7 +155,7 @@ def _recover(home: Path, engine: VictoriaMetrics, spool: "_Spool", end_ns: int) 
 def _until_shown(engine: VictoriaMetrics, newer_than_ns: int) -> float:
     started_s = time.monotonic()
     series = f"line1/{_NAMES[0]}"
-    reader = PromqlReader(engine.url)
+    reader = PromqlReader(VictoriaHttp(engine.url))
 
     def is_shown() -> bool:
         found = reader.latest([series]).get(series)
