@@ -59,13 +59,12 @@ class LivePart:
 
 
 def read_live(connection: sqlite3.Connection, series: str, start_ns: int, end_ns: int) -> LivePart:
-    """Return what is in ``live.db``.
+    """Return what is in ``live.db``; in a transaction, so that all is of one moment.
 
     Raises:
         sqlite3.Error: it cannot be read.
         BatchError: a batch is damaged.
     """
-    connection.execute("BEGIN")
     row = connection.execute("SELECT id FROM series WHERE key = ?", (series,)).fetchone()
     rows: list[tuple[int, int, Batch, int]] = []
     for table_id, blob in connection.execute(_TABLES, row or (None,)).fetchall():
@@ -101,7 +100,6 @@ def latest_values(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[s
         sqlite3.Error: ``live.db`` cannot be read.
         BatchError: a batch is damaged.
     """
-    connection.execute("BEGIN")
     names: dict[int, str] = {}
     found: dict[int, _Newest] = {}
     for marks, some in _in_parts(keys):

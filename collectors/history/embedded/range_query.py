@@ -268,13 +268,15 @@ def _one(key: Int64s, figures: list[float]) -> Summaries:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """Yield a file to read from, ``None`` if there is none.
+    """Yield a file as it is at one moment, ``None`` if there is none.
 
     Raises:
         HistoryError: it cannot be read, or something in it is damaged.
     """
     try:
         with open_read_only(path) as connection:
+            if connection is not None:
+                connection.execute("BEGIN")
             yield connection
     except (sqlite3.Error, BatchError, ChunkError) as exc:
         raise HistoryError(f"{path}: {exc}") from exc
