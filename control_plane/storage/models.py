@@ -142,6 +142,87 @@ class IdempotentAnswer(_Table):
         table_name = "idempotent_answers"
 
 
+class AlertRecord(_Table):
+    """One alert; its columns are what is searched for, ``document`` is all of it."""
+
+    id = peewee.BigIntegerField(primary_key=True)
+    fingerprint = peewee.CharField(max_length=16)
+    rule = peewee.CharField(max_length=32)
+    severity = peewee.CharField(max_length=16)
+    subject = peewee.CharField(max_length=80)
+    fired_ms = peewee.BigIntegerField(index=True)
+    resolved_ms = peewee.BigIntegerField(null=True, index=True)
+    acknowledged = peewee.IntegerField()
+    document = peewee.TextField()
+
+    class Meta:
+        table_name = "alerts"
+
+
+class AlertStep(_Table):
+    id = peewee.AutoField()
+    alert_id = peewee.BigIntegerField(index=True)
+    at_ms = peewee.BigIntegerField(index=True)
+    kind = peewee.CharField(max_length=16)
+    actor = peewee.CharField(max_length=80)
+    reason = peewee.TextField()
+    severity = peewee.CharField(max_length=16)
+
+    class Meta:
+        table_name = "alert_events"
+
+
+class AlertSilence(_Table):
+    id = peewee.AutoField()
+    rule = peewee.CharField(max_length=32)
+    subject = peewee.CharField(max_length=80)
+    alert_id = peewee.BigIntegerField(null=True)
+    until_ms = peewee.BigIntegerField(index=True)
+    actor = peewee.CharField(max_length=80)
+    at_ms = peewee.BigIntegerField()
+    reason = peewee.TextField()
+
+    class Meta:
+        table_name = "alert_silences"
+
+
+class AlertMemory(_Table):
+    """What the engine remembers, in one row; ``boot_id`` tells whose monotonic clock it is."""
+
+    name = peewee.CharField(max_length=16, primary_key=True)
+    boot_id = peewee.CharField(max_length=40)
+    at_ms = peewee.BigIntegerField()
+    document = peewee.TextField()
+
+    class Meta:
+        table_name = "alert_memory"
+
+
+class Notification(_Table):
+    """One notice for one channel; ``event`` makes sure that it is queued once."""
+
+    id = peewee.AutoField()
+    channel = peewee.CharField(max_length=40)
+    event = peewee.CharField(max_length=60)
+    alert_id = peewee.BigIntegerField(index=True)
+    kind = peewee.CharField(max_length=16)
+    state = peewee.CharField(max_length=8, index=True)
+    attempts = peewee.IntegerField()
+    queued_ms = peewee.BigIntegerField()
+    due_ms = peewee.BigIntegerField()
+    ended_ms = peewee.BigIntegerField(null=True, index=True)
+    error = peewee.TextField()
+    document = peewee.TextField()
+
+    class Meta:
+        table_name = "notifications"
+        indexes = (
+            (("channel", "event"), True),
+            (("channel", "state"), False),
+            (("channel", "id"), False),
+        )
+
+
 class HealthRecord(_Table):
     id = peewee.AutoField()
     process = peewee.CharField(max_length=64)
@@ -166,5 +247,10 @@ TABLES = (
     DesiredState,
     PendingCommand,
     IdempotentAnswer,
+    AlertRecord,
+    AlertStep,
+    AlertSilence,
+    AlertMemory,
+    Notification,
     HealthRecord,
 )

@@ -15,21 +15,34 @@ from typing import Any
 import pytest
 
 from control_plane import storage
+from control_plane.domain.alerts import (
+    Alert,
+    AlertEvent,
+    AlertEventKind,
+    AlertSeverity,
+    AlertState,
+    Note,
+    Silence,
+    Subject,
+    SubjectKind,
+)
 from control_plane.domain.audit import AuditEvent
 from control_plane.domain.health import HealthStatus, ProcessHealth
 from control_plane.domain.process import Desired
 from control_plane.storage.accounts import Accounts
+from control_plane.storage.alerts import AlertFilter, Alerts, Memory
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.idempotent_answers import Answer, IdempotentAnswers
 from control_plane.storage.models import TABLES
+from control_plane.storage.notifications import NewNotice, Notifications
 from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.storage.process_history import ProcessHistory
 
 SMALL = {
     "users", "sessions", "api_tokens", "setup_tokens", "incarnations", "desired_states",
-    "pending_commands",
+    "pending_commands", "alert_memory",
 }  # fmt: skip
 """Tables with a row for each person or collector; all others grow with time."""
 BIG = {table._meta.table_name for table in TABLES} - SMALL
@@ -42,8 +55,43 @@ HEALTH = ProcessHealth(
 )
 ANSWER = Answer(status=200, content_type="application/json", body="{}")
 COMMAND = Pending(process="line1", action="stop", actor="bob", origin="::1")
+ALERT = Alert(
+    id=7, rule="cpu", fingerprint="f", severity=AlertSeverity.WARNING, code="alert.cpu",
+    subject=Subject(kind=SubjectKind.PROCESS, name="line1"), state=AlertState.FIRING,
+    since=NOW, fired_at=NOW, last_change=NOW,
+)  # fmt: skip
+FIRED = AlertEvent(kind=AlertEventKind.FIRED, at=NOW, alert=ALERT)
+MEMORY = Memory(boot_id="b", at=NOW, document="{}")
+SHELF = Silence(
+    id=0, rule="*", subject="line1", alert_id=None, until=NOW + timedelta(hours=1),
+    note=Note(by="bob", at=NOW, reason="pump is away"),
+)  # fmt: skip
+NOTICE = NewNotice(
+    channel="mail", event="7:fired", alert_id=7, kind="fired", due=NOW, document="{}"
+)
 
 USES: dict[type, dict[str, Callable[[Any], object]]] = {
+    Alerts: {
+        "write": lambda r: r.write([FIRED], MEMORY),
+        "find": lambda r: r.find(7),
+        "past": lambda r: r.past(AlertFilter(rule="cpu", subject="line1", severity="warning")),
+        "fired_since": lambda r: r.fired_since(NOW),
+        "steps": lambda r: r.steps(7),
+        "shelve": lambda r: r.shelve(SHELF),
+        "silences": lambda r: r.silences(NOW),
+        "unshelve": lambda r: r.unshelve(1, NOW),
+        "prune": lambda r: r.prune(NOW, timedelta(days=1)),
+    },
+    Notifications: {
+        "queue": lambda r: r.queue([NOTICE], NOW),
+        "due": lambda r: r.due("mail", NOW),
+        "next_due": lambda r: r.next_due("mail"),
+        "was_sent": lambda r: r.was_sent("mail", 7),
+        "end": lambda r: r.end([1], "sent", NOW),
+        "retry": lambda r: r.retry([1], NOW, NOW, "refused"),
+        "latest": lambda r: r.latest("mail", 10),
+        "prune": lambda r: r.prune(NOW, timedelta(days=1)),
+    },
     Accounts: {
         "replace_setup_token": lambda r: r.replace_setup_token("t", NOW),
         "set_up": lambda r: r.set_up("t", "alice", "hash", NOW),
