@@ -18,6 +18,7 @@ from asyncua import ua
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from collectors.contract.columns import Columns, Runs
+from collectors.contract.commands import MAX_FACTOR
 from collectors.contract.config_opcua import OpcUaGroup
 from collectors.contract.points import Quality
 from collectors.opcua.codec import Publication
@@ -35,7 +36,7 @@ _RETRY_S: Final = 60.0
 """Somebody may have loaded a new program into the device meanwhile."""
 _SILENT_KEEP_ALIVES: Final = 1.5
 _MIN_HELD: Final = 10_000
-_HELD_PER_ITEM: Final = 4
+"""Changes that wait to be fetched."""
 _WAITING: Final = 0x8032_0000
 """BadWaitingForInitialData."""
 _LAST_NUMBER: Final = 0xFFFF_FFFF
@@ -62,7 +63,9 @@ class SubscribedGroup:
         self._points = tuple([node.point for node in nodes])
         self._scales = [node.scale for node in nodes]
         self._handles = list(range(len(nodes)))
-        self._held_limit = max(_MIN_HELD, _HELD_PER_ITEM * group.changes_kept * len(nodes))
+        # Also while the interval is stretched by a command.
+        messages = MAX_FACTOR * math.ceil(group.interval_s / group.publishing_s)
+        self._held_limit = max(_MIN_HELD, messages * group.changes_kept * len(nodes))
         self._subscription_id: int | None = None
         self._start_anew()
 

@@ -39,6 +39,8 @@ _TICKS_9000: Final = 2_334_898_656_000_000_000
 """100 ns since 1601. Servers write "no time" as a time before the first or after the last."""
 
 _GOOD: Final = int(Quality.GOOD)
+_EXACT: Final = frozenset({int, bool, str})
+"""Types of which every value is one that can be kept."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -61,8 +63,11 @@ def columns(
     qualities = bytearray()
     source_ns: list[int] = []
     for (value, status, at_ns), scale in zip(readings, scales, strict=True):
-        # Most are good and as they are; x - x is 0 unless x is infinite or no number.
-        if status == 0 and scale is None and type(value) is float and value - value == 0:
+        # Most are good and as they are; x - x is 0 unless x is infinite or no number. (mypy does
+        # not see from its type that the value is a float.)
+        kind = type(value)
+        is_plain = kind in _EXACT or (kind is float and value - value == 0)  # type: ignore[operator]
+        if is_plain and status == 0 and scale is None:
             values.append(value)
             qualities.append(_GOOD)
         else:
