@@ -61,10 +61,13 @@ class FluxStandIn(Server):
         found = {name: points for name, points in found.items() if points}
         if "keep(columns:" in query:
             return _csv("_result", [_named(key) for key, _ in found])
+        if "aggregateWindow" not in query and "|> map(" in query:
+            # Without it in the group key, tables of several types of values would be joined.
+            assert "_field: r._field" in query
         if "|> last()" in query:
             rows = ((k, f, max(points.items())) for (k, f), points in found.items())
             return "".join(
-                _csv("_result", [{**_named(k), "field": f, "value": v, "t": t}])
+                _csv("_result", [{**_named(k), "_field": f, "_value": v, "t": t}])
                 for k, f, (t, v) in rows
             )
         if "aggregateWindow" in query:
@@ -72,7 +75,7 @@ class FluxStandIn(Server):
         if "|> count()" in query:
             return "".join(_counts(found))
         return "".join(
-            _csv("_result", [{"field": f, "value": v, "t": t} for t, v in points.items()])
+            _csv("_result", [{"_field": f, "_value": v, "t": t} for t, v in points.items()])
             for (_, f), points in found.items()
         )
 

@@ -1,7 +1,9 @@
 """Reads InfluxDB 2 in Flux; see ``line_protocol`` for what is written.
 
-The queries and the form of their answers follow InfluxDB's documentation ("Flux standard library",
-"Annotated CSV") and are **not verified on a live InfluxDB 2.x**.
+``map`` keeps ``_field``: tables that lose it from their group key are joined, and values of several
+types cannot stand in one column. Queries and the form of their answers follow InfluxDB's
+documentation ("Flux standard library", "Annotated CSV") and are **not verified on a live InfluxDB
+2.x**.
 """
 
 from __future__ import annotations
@@ -78,12 +80,12 @@ class FluxReader:
                 f"{self._source(0, self._wall_ns() + _AHEAD_NS)}"
                 f" |> filter(fn: (r) => {wanted}) |> last()"
                 " |> map(fn: (r) => ({collector: r.collector, device: r.device, point: r.point,"
-                " field: r._field, value: r._value, t: int(v: r._time)}))"
+                " _field: r._field, _value: r._value, t: int(v: r._time)}))"
             )
             for row in self._ask(query):
                 name, t_ns = _name(row), int(row["t"])
-                _add(moments[name][t_ns], row["field"], row["value"])
-                if row["field"] not in _NO_MOMENT:
+                _add(moments[name][t_ns], row["_field"], row["_value"])
+                if row["_field"] not in _NO_MOMENT:
                     newest[name] = max(t_ns, newest.get(name, t_ns))
         return {name: moments[name][t_ns].latest(t_ns) for name, t_ns in newest.items()}
 
@@ -115,11 +117,11 @@ class FluxReader:
     def _samples(self, series: str, start_ns: int, end_ns: int) -> Iterable[Sample]:
         query = (
             f"{self._source(start_ns, end_ns)} |> filter(fn: (r) => {_is(series)})"
-            " |> map(fn: (r) => ({field: r._field, value: r._value, t: int(v: r._time)}))"
+            " |> map(fn: (r) => ({_field: r._field, _value: r._value, t: int(v: r._time)}))"
         )
         moments: dict[int, Moment] = defaultdict(Moment)
         for row in self._ask(query):
-            _add(moments[int(row["t"])], row["field"], row["value"])
+            _add(moments[int(row["t"])], row["_field"], row["_value"])
         for t_ns, moment in sorted(moments.items()):
             if (sample := moment.sample(series, t_ns)) is not None:
                 yield sample

@@ -354,3 +354,22 @@ def test_an_idle_historian_uses_next_to_no_cpu(tmp_path: Path, processes: Proces
     assert cpu_s() - begun_s < 0.1
     for spool in spools:
         spool.close()
+
+
+def test_it_ends_when_its_supervisord_has_died(tmp_path: Path, processes: Processes) -> None:
+    supervisor = """
+import os, subprocess, sys, time
+environment = os.environ | {"SUPERVISOR_ENABLED": "1"}
+subprocess.Popen([sys.executable, "-m", "collectors", "historian", "--home", sys.argv[1]],
+                 env=environment, stdout=subprocess.DEVNULL)
+time.sleep(60)
+"""
+    supervisord = processes.start(supervisor, tmp_path)
+    wait_until(lambda: "pid" in status(tmp_path), "historian is up")
+    first = status(tmp_path)["pid"]
+    supervisord.kill()
+    supervisord.wait()
+    wait_until(lambda: not Path(f"/proc/{first}").exists(), "the orphan has ended", 10.0)
+    # So the next supervisord's one can start.
+    processes.historian(tmp_path)
+    wait_until(lambda: status(tmp_path)["pid"] != first, "the next one is up")
