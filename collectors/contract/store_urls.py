@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ _KEYS = {
     VICTORIA: ("read", "token_file", "token_env", "ca_file"),
 }
 _NEEDED = {INFLUX2: ("org", "bucket"), VICTORIA: ()}
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.-]+")
+_MOST_NAME = 100
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class StoreUrlError(ValueError):
@@ -126,9 +128,7 @@ def _parse(text: str) -> StoreUrl:
     base = f"{scheme}://{url.netloc}{url.path.rstrip('/')}"
     named = (kind, url.hostname, str(port or ""), url.path, query.get("bucket", ""))
     return StoreUrl(
-        name=_NOT_IN_A_NAME.sub(
-            "-", "-".join(part.strip("/") for part in named if part.strip("/"))
-        ),
+        name=_name("-".join(part.strip("/") for part in named if part.strip("/"))),
         kind=kind,
         url=base,
         read_url=query.get("read", base).rstrip("/"),
@@ -138,6 +138,14 @@ def _parse(text: str) -> StoreUrl:
         token_env=query.get("token_env", ""),
         ca_file=Path(query["ca_file"]) if "ca_file" in query else None,
     )
+
+
+def _name(text: str) -> str:
+    """Return a name that can be part of a file's name; different for different texts."""
+    name = _NOT_IN_A_NAME.sub("-", text.replace("/", "-"))
+    if name == text.replace("/", "-") and len(name) <= _MOST_NAME:
+        return name
+    return f"{name[:_MOST_NAME]}-{zlib.crc32(text.encode()):08x}"
 
 
 def _query(kind: str, text: str, query: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """DAQ_STORES names stores by URL; what cannot be used is said with the remedy, without secrets."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def test_several_stores_have_names_that_follow_from_their_urls() -> None:
     assert stores[2].read_url == stores[2].url == "http://127.0.0.1:8428"
     assert reader_of(stores, "").name == "embedded"
     assert reader_of(stores, "vm-127.0.0.1-8428") is stores[2]
+
+
+def test_names_stay_apart_and_short_whatever_buckets_are_called() -> None:
+    url = "influx2+http://[::1]:8086/?org=o&bucket="
+    names = [parse_stores(url + bucket)[0].name for bucket in ("压机", "水泵", "b" * 300, "a/b")]
+    assert len(set(names)) == 4
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,110}", name) for name in names)
 
 
 def test_a_cluster_is_written_and_read_at_different_places() -> None:
