@@ -82,6 +82,9 @@ def restore_command(context: click.Context, file: Path, only_check: bool, as_jso
 @contextlib.contextmanager
 def _bar(label: str) -> Iterator[Progress]:
     """Show a progress bar on standard error if that is a terminal, nothing otherwise."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
     with click.progressbar(length=100, label=label, file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:

@@ -28,6 +28,7 @@ def home(tmp_path: Path) -> Path:
 def test_scripts_get_json_and_people_a_sentence(home: Path, tmp_path: Path) -> None:
     made = daqplane(home, "backup", str(tmp_path / "daq.zip"), "--json")
     report = json.loads(made.stdout)
+    assert made.stderr == ""
     assert (report["files"], report["history_files"], report["skipped"]) == (1, 0, [])
     assert report["size_bytes"] == (tmp_path / "daq.zip").stat().st_size
     checked = daqplane(home, "restore", str(tmp_path / "daq.zip"), "--check", language="zh_CN")
