@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def own_identity(home: Path) -> Identity:
     the certificate alone, to be imported into a server's list of trusted clients.
 
     Raises:
-        UnusableKey: it cannot be read or written.
+        UnusableKey: it cannot be read or written, or others can read it.
     """
     path = home / "pki" / "opcua" / "client.pem"
     try:
@@ -74,6 +75,8 @@ def own_identity(home: Path) -> Identity:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 _make(path)
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise UnusableKey(f"other users can read our key: chmod 600 {path}")
         content = path.read_bytes()
         der = path.with_suffix(".der")
         identity = _identity(content, content)

@@ -19,7 +19,7 @@ from opcua_server import NAMESPACE, OpcUaServer, reader_of
 
 from collectors.contract.points import Quality
 from collectors.opcua import session
-from collectors.opcua.pki import fingerprint_of, own_identity
+from collectors.opcua.pki import UnusableKey, fingerprint_of, own_identity
 from collectors.runtime.driver import ConnectionLost
 
 PASSWORD = "s3cret-Pä55"
@@ -157,6 +157,13 @@ def test_our_key_is_made_once_and_for_the_owner_only(server: OpcUaServer, tmp_pa
     public = x509.load_der_x509_certificate(pem.with_suffix(".der").read_bytes())
     assert public == made.certificate
     assert made.application_uri.startswith("urn:")
+
+
+def test_a_key_of_ours_that_others_can_read_is_not_used(tmp_path: Path) -> None:
+    own_identity(tmp_path)
+    (tmp_path / "pki" / "opcua" / "client.pem").chmod(0o644)
+    with pytest.raises(UnusableKey, match="chmod 600"):
+        own_identity(tmp_path)
 
 
 def test_two_collectors_that_start_together_share_one_key(tmp_path: Path) -> None:

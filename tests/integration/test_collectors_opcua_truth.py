@@ -36,7 +36,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "session_loss": {},
     "restart": {"pause_s": 0.5},
 }
-FAULT_S = 0.6
+FAULT_S = 0.5
 RECOVERY_S = 5.0
 RESTART_S = 4.0
 """The simulator itself needs so long on a busy machine before it listens again."""
