@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 EXIT_CANNOT_START = 1
 EXIT_FAILED = 3
 _STATUS_S = 1.0
+_HANGS_NS = 3 * 10**9
 _STOP_S = 3.0
 """A store that does not answer is not waited for longer; nothing is lost by that."""
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -126,8 +127,10 @@ class Historian:
         for url, worker in self._workers.items():
             status = worker.status
             stores.append(_store_status(url, status, now_mono))
+            # A worker looks once a second; one that hangs has got no further since.
+            at_ns = now_ns if now_ns - status.looked_ns > _HANGS_NS else status.looked_ns
             for name, drain in status.drains.items():
-                ledger = _ledger_status(drain, self._newest(name), now_ns)
+                ledger = _ledger_status(drain, self._newest(name), at_ns)
                 collectors.setdefault(name, {})[url.name] = ledger
         return HistorianStatus(
             pid=os.getpid(),
@@ -153,13 +156,13 @@ def _store_status(url: StoreUrl, status: WorkerStatus, now_mono: float) -> Store
     )
 
 
-def _ledger_status(drain: DrainStatus, newest: int, now_ns: int) -> LedgerStatus:
+def _ledger_status(drain: DrainStatus, newest: int, at_ns: int) -> LedgerStatus:
     """Put both lanes together; ``newest`` is the spool's own number of its last record."""
     counted = [ledger for ledger in (drain.ledger, drain.live) if ledger is not None]
     done = sum(ledger.sequence - ledger.since for ledger in counted)
     last = max(newest, *(ledger.sequence for ledger in counted), 0)
     records_in = last - drain.ledger.since
-    lag_s = 0.0 if drain.oldest_ns is None else max(0.0, (now_ns - drain.oldest_ns) / 1e9)
+    lag_s = 0.0 if drain.oldest_ns is None else max(0.0, (at_ns - drain.oldest_ns) / 1e9)
     return LedgerStatus(
         records_in=records_in,
         records_stored=sum(ledger.stored for ledger in counted),

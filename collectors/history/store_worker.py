@@ -30,10 +30,12 @@ class WorkerStatus:
     """How the store is, and how far it is with each collector.
 
     Attributes:
+        looked_ns: When this was so, by the wall clock.
         error: Why it takes nothing now, ``None`` if it does.
         retry_mono: When it is asked again, by the monotonic clock.
     """
 
+    looked_ns: int = 0
     error: str | None = None
     retry_mono: float = 0.0
     drains: dict[str, DrainStatus]
@@ -97,6 +99,7 @@ class StoreWorker:
                 except StoreUnavailable as exc:
                     self._lost(exc)
         self.status = WorkerStatus(
+            looked_ns=time.time_ns(),
             error=self._troubles.first,
             retry_mono=self._monotonic() + self._breaker.pause_s(),
             drains={name: drain.status() for name, drain in sorted(self._drains.items())},
