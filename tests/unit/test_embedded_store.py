@@ -57,11 +57,12 @@ def all_samples(directory: Path, series: str = "line1/plc/x") -> tuple[Sample, .
 
 
 def samples_on_disk(directory: Path) -> int:
-    count = 0
-    for path in directory.glob("????-??-??.db"):
-        with closing(sqlite3.connect(path)) as connection:
-            count += connection.execute("SELECT sum(samples) FROM chunk").fetchone()[0]
-    return count
+    return sum(samples_on_disk_of(path) for path in directory.glob("????-??-??.db"))
+
+
+def samples_on_disk_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT total(samples) FROM chunk").fetchone()[0])
 
 
 @pytest.fixture
@@ -261,6 +262,31 @@ def test_a_database_locked_by_somebody_else_is_an_error_that_a_retry_mends(
             store.seal_all()
     store.seal_all()
     assert [sample.value for sample in all_samples(tmp_path)] == [1, 2, 3]
+
+
+def test_a_day_that_cannot_be_written_keeps_nothing_else_from_being_stored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = [0.0]
+    store = EmbeddedStore(tmp_path, monotonic=lambda: now_s[0])
+    with closing(sqlite3.connect(tmp_path / "2026-11-23.db")) as newer:
+        newer.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    for value in range(4):
+        point = f"plc/{value % 2}"
+        at_ns = _NOON_NS + value % 2 * _DAY_NS + value
+        store.append("line1", [record([reading(value, at_ns, point=point)])])
+    for _ in range(3):
+        now_s[0] += 400.0
+        store.sync()
+    errors = [entry.message for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert errors == ["history cannot be sealed; it waits in live.db"]
+    assert samples_on_disk_of(tmp_path / "2026-11-24.db") == 2
+    (tmp_path / "2026-11-23.db").unlink()
+    now_s[0] += 400.0
+    store.sync()
+    assert [s.value for s in all_samples(tmp_path, "line1/plc/0")] == [0, 2]
+    assert samples_on_disk(tmp_path) == 4
+    store.close()
 
 
 def test_sync_after_close_and_after_a_file_was_deleted_does_not_fail(

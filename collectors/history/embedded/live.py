@@ -16,7 +16,7 @@ from collectors.history.batch import Batch
 from collectors.history.columns import FORMAT, HEAD
 from collectors.history.device_time import CLOCK_AHEAD_NS
 from collectors.history.embedded.files import StoreFile, StoreFiles
-from collectors.history.embedded.points import Points, raw_of, stored_batch, trusted_times
+from collectors.history.embedded.points import Points, raw_of, stored_batch, time_bounds
 from collectors.history.embedded.schema import LIVE, LIVE_TABLES
 from collectors.history.spool_reader import Record
 from collectors.history.values import Raw
@@ -224,14 +224,14 @@ class LiveFile:
         self, file: StoreFile, collector: str, record: Record
     ) -> tuple[int, int, int, int, int, int, bytes]:
         batch = record.batch
-        source_ns, _, _ = trusted_times([batch])
+        first_ns, last_ns = time_bounds(batch)
         head = HEAD.pack(FORMAT, len(batch), 0, 0, 0)
         return (
             self._table_id(file, collector, batch.table),
             record.sequence,
             record.wall_ns,
-            int(source_ns.min()),
-            int(source_ns.max()),
+            first_ns,
+            last_ns,
             len(batch),
             head + batch.body[batch.columns_at :],
         )

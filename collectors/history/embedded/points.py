@@ -155,6 +155,16 @@ def trusted_times(batches: Sequence[Batch]) -> tuple[Int64s, Int64s, Bytes]:
     )
 
 
+def time_bounds(batch: Batch) -> tuple[int, int]:
+    """Return the earliest and the latest of the times to store."""
+    if batch.source.width == batch.received.width == "0":
+        behind_ns = batch.received.low - batch.source.low
+        if -CLOCK_AHEAD_NS <= behind_ns <= CLOCK_BEHIND_NS:
+            return batch.source.low, batch.source.low
+    source_ns, _, _ = trusted_times([batch])
+    return int(source_ns.min()), int(source_ns.max())
+
+
 def _column(stored: Sequence[IntegerColumn], batches: Sequence[Batch]) -> Int64s:
     """Return the integers of one column of each batch."""
     counts = [len(batch) for batch in batches]

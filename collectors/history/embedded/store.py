@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from collectors.history.embedded.schema import (
 )
 from collectors.history.embedded.seal import seal
 from collectors.history.spool_reader import Record
+from collectors.history.troubles import Troubles
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ _SEAL_BATCHES = 1000
 _GRACE_NS = 600 * 10**9
 """An hour is taken to be over so long after its end."""
 _BUDGET_S = 0.1
+_RETRY_S = 5.0
+_NOT_SEALED = "history cannot be sealed; it waits in live.db"
 _STEP_BACK_S = 30.0
 """Late samples make an hour wait so long for more of them."""
 
@@ -59,6 +62,8 @@ class EmbeddedStore:
         self._live = LiveFile(directory, self._files, monotonic)
         self._sealed_mono: dict[int, float] = {}
         self._damaged_hours: set[int] = set()
+        self._next_try_mono = 0.0
+        self._troubles = Troubles({"directory": str(directory)}, monotonic)
 
     def append(self, collector: str, records: Sequence[Record]) -> int:
         """Store the samples of ``records``; return how many.
@@ -82,7 +87,9 @@ class EmbeddedStore:
                 raise
             self._begin_live()  # it was damaged, and has been set aside
             self._live.append(collector, records)
-        self._seal(most_age_s=None)
+        if self._monotonic() >= self._next_try_mono:
+            with self._trying():
+                self._seal(most_age_s=None)
         return sum(len(record.batch) for record in records)
 
     def maintain(self, budget_s: float = _BUDGET_S) -> bool:
@@ -117,13 +124,23 @@ class EmbeddedStore:
     def sync(self) -> None:
         """Wait until the disk has all that was stored, so that its source may be deleted.
 
+        Seals and compacts what is due; if that fails, it is logged, and nothing is lost by it.
+
         Raises:
-            sqlite3.Error: what is due cannot be sealed now.
             OSError: the disk did not confirm.
         """
         self._files.sync()
-        if self._live.path.exists():
-            self.maintain()
+        if self._live.path.exists() and self._monotonic() >= self._next_try_mono:
+            with self._trying():
+                self.maintain()
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        """Log an error of sealing when it changes; try again some time later."""
+        self._next_try_mono = self._monotonic() + _RETRY_S
+        with self._troubles.noting(_NOT_SEALED, sqlite3.Error, OSError, ValueError):
+            yield
+            self._next_try_mono = 0.0
 
     def prune(
         self, keep_days: int, *, keep_rollup_days: int | None = None, now_ns: int | None = None
@@ -161,6 +178,7 @@ class EmbeddedStore:
     def _seal(self, *, most_age_s: float | None, end_mono: float | None = None) -> bool:
         """Seal tables that are old or large enough; return whether time ran out before."""
         now_mono = self._monotonic()
+        failure: Exception | None = None
         tables = self._live.waiting()
         is_much = sum(waiting.samples for waiting in tables.values()) > _MOST_WAITING
         largest = max(tables, key=lambda table_id: tables[table_id].samples, default=None)
@@ -172,8 +190,14 @@ class EmbeddedStore:
                 continue
             if end_mono is not None and self._monotonic() >= end_mono:
                 return True
-            hours = seal(self._directory, self._files, self._live, table_id, _SEAL_SAMPLES)
-            self._sealed_mono.update(dict.fromkeys(hours, self._monotonic()))
+            try:
+                hours = seal(self._directory, self._files, self._live, table_id, _SEAL_SAMPLES)
+            except (sqlite3.Error, OSError, ValueError) as exc:
+                failure = failure or exc  # the file of one day must not keep others from sealing
+            else:
+                self._sealed_mono.update(dict.fromkeys(hours, self._monotonic()))
+        if failure is not None:
+            raise failure
         return False
 
     def _due_hour(self) -> int | None:
