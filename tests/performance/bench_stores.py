@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -45,6 +46,7 @@ _SAMPLES = _POINTS * _RECORDS
 _OUTAGE_S = 300
 _RATE = 10_000
 _BEFORE = 600
+_SUSTAINED_S = 15.0
 _NAMES = tuple(f"plc{n // 50}/temperature_zone_{n % 50}" for n in range(_POINTS))
 _GOOD = bytes(_POINTS)
 
@@ -68,6 +70,8 @@ def main() -> None:
             _compare_influx(directory)
     with _directory() as directory:
         _outage(directory)
+    with _directory() as directory, _victoria(directory / "vm") as engine:
+        _sustain(directory, f"embedded: vm+{engine.url}")
 
 
 def _compare_influx(directory: Path) -> None:
@@ -108,10 +112,8 @@ def _outage(directory: Path) -> None:
     print(f"\nafter an outage of {_OUTAGE_S} s at {_RATE} points/s")
     engine = VictoriaMetrics(directory / "vm")
     engine.start()
-    command = [sys.executable, "-m", "collectors", "historian", "--home", str(directory)]
-    environment = os.environ | {"DAQ_STORES": f"vm+{engine.url}"}
     with (directory / "output").open("wb") as output:
-        historian = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        historian = _historian(directory, f"vm+{engine.url}", output)
     spool = _Spool(directory / "spool" / "line1")
     records = _OUTAGE_S * _RATE // _POINTS
     start_ns = time.time_ns() - _OUTAGE_S * 10**9
@@ -150,6 +152,48 @@ def _recover(home: Path, engine: VictoriaMetrics, spool: "_Spool", end_ns: int) 
     took_s = time.monotonic() - started_s
     print(f"{'backlog stored after':28}{took_s:8.1f} s", end="")
     print(f"   {_OUTAGE_S / took_s:.0f} times as fast as it came")
+
+
+def _sustain(home: Path, stores: str) -> None:
+    """Store what 8 collectors put at 100,000 points a second into two stores at once."""
+    collectors, cycle_s = 8, _POINTS * 8 / 100_000
+    print(f"\n{collectors} collectors, 100000 points/s, embedded store and VictoriaMetrics")
+    spools = [_Spool(home / "spool" / f"line{n}") for n in range(collectors)]
+    with (home / "output").open("wb") as output:
+        historian = _historian(home, stores, output)
+    process = psutil.Process(historian.pid)
+    lags_s: list[float] = []
+    try:
+        _wait(lambda: read_historian_status(home / "run") is not None)
+        begun_mono, begun_cpu_s = time.monotonic(), sum(process.cpu_times()[:2])
+        cycles = int(_SUSTAINED_S / cycle_s)
+        for cycle in range(cycles):
+            for spool in spools:
+                _put(spool, 1, time.time_ns(), 0)
+            lags_s += _lags_s(home) if cycle % 25 == 0 else []
+            time.sleep(max(0.0, begun_mono + (cycle + 1) * cycle_s - time.monotonic()))
+        wall_s = time.monotonic() - begun_mono
+        cpu = (sum(process.cpu_times()[:2]) - begun_cpu_s) / wall_s
+        print(f"{'points/s put':28}{cycles * collectors * _POINTS / wall_s:8.0f}")
+        print(f"{'historian':28}{cpu * 100:8.0f} % of one core, {_rss_mb(historian):.0f} MB")
+        print(f"{'behind, worst of both':28}{max(lags_s):8.2f} s")
+    finally:
+        historian.terminate()
+        historian.wait(10)
+        for spool in spools:
+            spool.writer.close()
+
+
+def _lags_s(home: Path) -> list[float]:
+    status = read_historian_status(home / "run")
+    stores = status.collectors.values() if status else ()
+    return [ledger.lag_s for by_store in stores for ledger in by_store.values()]
+
+
+def _historian(home: Path, stores: str, output: IO[bytes]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "collectors", "historian", "--home", str(home)]
+    environment = os.environ | {"DAQ_STORES": stores}
+    return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
 
 def _until_shown(engine: VictoriaMetrics, newer_than_ns: int) -> float:
