@@ -13,7 +13,12 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from collectors.contract.config_mc import McCollector, McDevice, McPoint
 from collectors.contract.config_modbus import ModbusCollector, ModbusDevice, ModbusPoint
 from collectors.contract.config_opcua import OpcUaCollector, OpcUaDevice, OpcUaPoint
-from collectors.contract.config_problems import ConfigError, read_toml, translate_problems
+from collectors.contract.config_problems import (
+    ConfigError,
+    read_toml,
+    translate_problems,
+    with_lines,
+)
 
 CollectorConfig = Annotated[
     ModbusCollector | OpcUaCollector | McCollector, Field(discriminator="protocol")
@@ -33,9 +38,17 @@ def load_collector(path: Path) -> AnyCollector:
 
     Raises:
         ConfigError: the file is missing, not TOML, or breaks a rule; lists every problem with
-            file, key and remedy.
+            file, line, key and remedy.
     """
-    config = parse_collector(read_toml(path), file=str(path))
+    document = read_toml(path)
+    try:
+        return _load(document, path)
+    except ConfigError as exc:
+        raise with_lines(exc, path) from None
+
+
+def _load(document: dict[str, Any], path: Path) -> AnyCollector:
+    config = parse_collector(document, file=str(path))
     if config.name != path.stem:
         raise ConfigError.single(
             str(path), "name", "name_is_not_file", {"name": config.name, "stem": path.stem}

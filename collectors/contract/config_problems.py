@@ -3,13 +3,14 @@
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from collectors.contract.messages import DEFAULT_LANGUAGE, sentence
+from collectors.contract.toml_lines import KeyLines
 
 _PACKAGE = "collectors.contract"
 _MAX_CONFIG_BYTES = 32_000_000
@@ -24,12 +25,14 @@ class ConfigProblem:
         key: For example ``devices[0].points[2].address``; empty for the file itself.
         code: Stable name; ``config.CODE`` and ``config.CODE.remedy`` are its sentences.
         params: Values for the placeholders of the sentences.
+        line: Of the key, or of what should contain it, from 1 on; ``None`` if not known.
     """
 
     file: str
     key: str
     code: str
     params: Mapping[str, object] = field(default_factory=dict)
+    line: int | None = None
 
     def message(self, language: str = DEFAULT_LANGUAGE) -> str:
         return self._sentence(f"config.{self.code}", language)
@@ -44,8 +47,10 @@ class ConfigProblem:
         return sentence(_PACKAGE, code, params, language)
 
     def text(self, language: str = DEFAULT_LANGUAGE) -> str:
-        """Return file, key, problem and remedy as one line."""
-        where = f"{self.file}: {self.key}" if self.key else self.file
+        """Return file, line, key, problem and remedy as one line."""
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        if self.key:
+            where += f": {self.key}"
         return f"{where}: {self.message(language)} {self.remedy(language)}"
 
 
@@ -87,6 +92,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError.single(file, "", "not_toml", {"reason": reason}) from None
     except RecursionError:
         raise ConfigError.single(file, "", "not_toml", {"reason": "nested too deeply"}) from None
+
+
+def with_lines(error: ConfigError, path: Path) -> ConfigError:
+    """Return the same problems, each with the line of its key in the file."""
+    try:
+        lines = KeyLines(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return error
+    return ConfigError([replace(p, line=lines.line_of(p.key)) for p in error.problems])
 
 
 KnownKeys = Callable[[str, tuple[str | int, ...]], list[str]]

@@ -27,6 +27,7 @@ def log_problems(problems: Sequence[ConfigProblem]) -> None:
             "configuration refused",
             extra={
                 "file": problem.file,
+                "line": problem.line,
                 "key": problem.key,
                 "code": problem.code,
                 "problem": problem.message(),
