@@ -25,12 +25,16 @@ from control_plane.errors import (
     InvalidProgramFile,
     SettingsError,
 )
+from control_plane.limits_file import LimitsFile
 from control_plane.live.hub import Hub
-from control_plane.monitor import Monitor
+from control_plane.maintenance import MaintenanceCommands
+from control_plane.monitor import Judging, Monitor
 from control_plane.node_watch import LOOK_TIMEOUT_S, Context, NodeWatches
 from control_plane.observer import ObservedNode, Observer
 from control_plane.operations import CollectorFacts, CommandMemory, ProcessCommands
 from control_plane.program_logs import log_of
+from control_plane.recovery.service import RecoveryHands, RecoveryService, RecoveryStores
+from control_plane.recovery_actions import RecoveryActions
 from control_plane.scheduler import Job, Scheduler
 from control_plane.settings import Settings
 from control_plane.storage.accounts import Accounts
@@ -40,6 +44,11 @@ from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.pending_commands import PendingCommands
 from control_plane.storage.process_history import ProcessHistory
+from control_plane.storage.recovery import (
+    MaintenanceWindows,
+    RecoveryDecisions,
+    RecoveryMemories,
+)
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.event_stream import EventStream
 from control_plane.supervisor.nodes import Nodes
@@ -47,6 +56,7 @@ from control_plane.supervisor.program_changes import ProgramChanges
 from control_plane.supervisor.program_files import check_program_name, may_be_collector
 from control_plane.supervisor.transport import UnixAddress
 from control_plane.telemetry.heartbeats import latest_heartbeat
+from control_plane.telemetry.host_usage import is_disk_low
 from control_plane.telemetry.local import LocalTelemetry
 
 _DIRECTORIES = ("run", "run/heartbeat", "run/lock", "log", "spool", "history", "collectors.d")
@@ -76,6 +86,7 @@ class Console:
     settings: Settings
     clock: Clock
     nodes: Nodes
+    limits: LimitsFile
     database: StateDatabase
     audit: AuditTrail
     desired: DesiredStates
@@ -83,6 +94,7 @@ class Console:
     account_commands: AccountCommands
     process_commands: ProcessCommands
     device_commands: DeviceCommands
+    maintenance: MaintenanceCommands
     collector_changes: CollectorChanges
     applied_migrations: tuple[str, ...]
 
@@ -93,6 +105,7 @@ class ControlPlane:
 
     console: Console
     monitor: Monitor
+    recovery: RecoveryService
     scheduler: Scheduler
     hub: Hub
     history: HistoryReader
@@ -127,6 +140,7 @@ def build_console(
         settings=settings,
         clock=clock,
         nodes=nodes,
+        limits=LimitsFile(settings.home / "health.toml"),
         database=database,
         audit=audit,
         desired=desired,
@@ -134,6 +148,9 @@ def build_console(
         account_commands=AccountCommands(accounts, audit, clock),
         process_commands=ProcessCommands(nodes, memory, clock, facts, wake),
         device_commands=DeviceCommands(nodes, audit, clock, facts),
+        maintenance=MaintenanceCommands(
+            MaintenanceWindows(database), audit, clock, facts.is_collector
+        ),
         collector_changes=CollectorChanges(
             settings.home,
             local.client,
@@ -167,13 +184,17 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         on_change=lambda: monitor.wake(),  # noqa: PLW0108 - built below
         on_foreign_call=console.process_commands.adopt,
     )
-    monitor = Monitor(settings, (observer, watches), process_history, chronicle, hub, clock)
+    judging = Judging(limits=console.limits, home=settings.home)
+    monitor = Monitor(judging, (observer, watches), process_history, chronicle, hub, clock)
+    recovery = _recovery(console)
+    monitor.tell(lambda picture: recovery.consider(list(picture.processes.values())))
     scheduler = Scheduler(_jobs(console, monitor, process_history))
     with contextlib.ExitStack() as stack:
         stack.callback(console.database.close)
         stack.callback(console.nodes.close)
         stack.callback(observing.close)
         stack.callback(watches.stop)
+        stack.callback(recovery.stop)
         monitor.start()
         stack.callback(monitor.stop)
         address = console.nodes.local.address
@@ -194,11 +215,32 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         yield ControlPlane(
             console=console,
             monitor=monitor,
+            recovery=recovery,
             scheduler=scheduler,
             hub=hub,
             history=_history(settings),
             started_at=clock.now(),
         )
+
+
+def _recovery(console: Console) -> RecoveryService:
+    settings, database = console.settings, console.database
+    stores = RecoveryStores(
+        decisions=RecoveryDecisions(database),
+        memories=RecoveryMemories(database),
+        maintenance=MaintenanceWindows(database),
+    )
+    actions = RecoveryActions(console.process_commands, console.device_commands, settings.log_dir)
+    return RecoveryService(
+        stores,
+        console.limits,
+        RecoveryHands(
+        do=actions.do,
+        under_way=console.process_commands.under_way,
+        is_disk_low=lambda: is_disk_low(settings.home),
+    ),
+        console.clock,
+    )
 
 
 def _history(settings: Settings) -> HistoryReader:
@@ -274,7 +316,7 @@ def _forget_crashes(settings: Settings) -> Callable[[str], None]:
 
 def _jobs(console: Console, monitor: Monitor, history: ProcessHistory) -> tuple[Job, ...]:
     now = console.clock.now
-    check_interval = console.settings.limits.check_interval
+    check_interval = console.limits.of("").check_interval
     keep = timedelta(days=console.settings.state_keep_days)
     return (
         Job(id="health_check", run=monitor.record_health, every_s=check_interval),

@@ -12,7 +12,9 @@ from datetime import timedelta
 
 from collectors.contract.commands import (
     AnyCommand,
+    ClearCacheCommand,
     CommandOutcome,
+    ReduceFrequencyCommand,
     WriteCommand,
     format_command,
 )
@@ -107,6 +109,23 @@ class DeviceCommands:
         )
         self._record(actor, target, result.outcome, f"{result.code} {result.value!r}".strip())
         return result
+
+    def reduce_frequency(self, name: str, factor: float) -> CommandOutcome | None:
+        """Have a collector read ``factor`` times more slowly than configured; 1 ends that.
+
+        Returns ``None`` if its heartbeat did not tell what became of it.
+
+        Raises:
+            UnknownProcess, NotRunning, SupervisorUnreachable, SupervisorFault.
+        """
+        command = ReduceFrequencyCommand(
+            id=secrets.token_hex(8), command="reduce_frequency", factor=factor
+        )
+        return self._obeyed(name, command)
+
+    def clear_cache(self, name: str) -> CommandOutcome | None:
+        """Have a collector forget what it has learned of its devices; as above."""
+        return self._obeyed(name, ClearCacheCommand(id=secrets.token_hex(8), command="clear_cache"))
 
     def _obeyed(self, name: str, command: AnyCommand) -> CommandOutcome | None:
         """Send the command and wait for its outcome; ``None`` if none came in time."""

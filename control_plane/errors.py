@@ -84,6 +84,36 @@ class UnknownNode(ControlPlaneError):
     code = "node_unknown"
 
 
+class BadMaintenance(ControlPlaneError):
+    """Maintenance without an end, or one that ends too late."""
+
+    code = "bad_maintenance"
+
+
+class UnknownAlert(ControlPlaneError):
+    """No alert of this number exists."""
+
+    code = "unknown_alert"
+
+
+class UnknownSilence(ControlPlaneError):
+    """No shelf of this number holds."""
+
+    code = "unknown_silence"
+
+
+class UnknownChannel(ControlPlaneError):
+    """No usable channel of this name is in the channel file."""
+
+    code = "unknown_channel"
+
+
+class NotifyFailed(ControlPlaneError):
+    """A channel could not send (``reason``)."""
+
+    code = "notify_failed"
+
+
 class NotRunning(ControlPlaneError):
     """The collector has no process that could obey."""
 

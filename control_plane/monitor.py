@@ -7,9 +7,10 @@ second, never the truth.
 import logging
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import TypeAdapter
@@ -25,10 +26,10 @@ from control_plane.domain.process import (
     ProcessStatus,
     ProcessUsage,
 )
+from control_plane.limits_file import LimitsFile
 from control_plane.live.hub import Hub
 from control_plane.observer import Observer
 from control_plane.process_view import judge_collector, measure_performance, view_collector
-from control_plane.settings import Settings
 from control_plane.storage.process_history import ProcessHistory
 from control_plane.telemetry.death_watch import DeathWatch
 
@@ -75,6 +76,14 @@ class _Memory:
     published_mono: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """By which limits collectors are judged; ``home`` is named in what is shown of them."""
+
+    limits: LimitsFile
+    home: Path
+
+
 class Observers(Protocol):
     """Whoever has looked at other machines lately."""
 
@@ -87,14 +96,14 @@ class Monitor:
 
     def __init__(
         self,
-        settings: Settings,
+        judging: Judging,
         observers: tuple[Observer, Observers],
         history: ProcessHistory,
         chronicle: Chronicle,
         hub: Hub,
         clock: Clock,
     ) -> None:
-        self._settings = settings
+        self._judging = judging
         self._local, self._others = observers
         self._history = history
         self._chronicle = chronicle
@@ -103,11 +112,16 @@ class Monitor:
         self._watch = DeathWatch()
         self._memory: dict[str, _Memory] = {}
         self._picture: Picture | None = None
+        self._listeners: list[Callable[[Picture], None]] = []
         self._looked_mono = -math.inf
         self._first_round = threading.Event()
         self._stopping = threading.Event()
         self._record_due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor")
+
+    def tell(self, listener: Callable[[Picture], None]) -> None:
+        """Have ``listener`` called with every new picture, in this thread; before the start."""
+        self._listeners.append(listener)
 
     def start(self) -> None:
         """Start the loop and return after its first round."""
@@ -161,6 +175,7 @@ class Monitor:
             self._watch.wait(pause_s)
 
     def _round(self) -> float:
+        self._judging.limits.refresh()
         rounds = [self._local.look(), *self._others.rounds()]
         collectors = [each for seen in rounds for each in seen.collectors]
         processes = {each.file.name: self._examine(each) for each in collectors}
@@ -179,6 +194,8 @@ class Monitor:
         # People have seen it by now: what takes a database follows.
         if self._chronicle.write(rounds):
             self.wake()  # A restart was counted, which is to be seen soon.
+        for listener in self._listeners:
+            self._call(listener, self._picture)
         if self._record_due.is_set():
             self._record_due.clear()
             judged = [(name, status.health) for name, status in processes.items()]
@@ -187,12 +204,20 @@ class Monitor:
         self._watch.watch(pids)
         return _AFTER_DEATH_S if pids & self._watch.died() else ROUND_S
 
+    def _call(self, listener: Callable[[Picture], None], picture: Picture) -> None:
+        try:
+            listener(picture)
+        except Exception:
+            # One that fails must not keep the others, or the next look, from happening.
+            log.exception("a listener to the monitor failed")
+
     def _examine(self, each: SeenCollector) -> ProcessStatus:
         name = each.file.name
         memory = self._memory.setdefault(name, _Memory())
-        health = judge_collector(each, memory.health, self._settings)
+        limits = self._judging.limits.of(name)
+        health = judge_collector(each, memory.health, limits)
         restarts = self._chronicle.restart_count(name, each.facts.taken_at)
-        status = view_collector(each, health, restarts, self._settings)
+        status = view_collector(each, health, restarts, limits, self._judging.home)
         self._publish(status, memory)
         memory.health = health
         return status

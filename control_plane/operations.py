@@ -36,6 +36,8 @@ from control_plane.supervisor.transport import AGENT_PREFIX
 log = logging.getLogger(__name__)
 
 _INTERRUPTED_LATELY = timedelta(minutes=2)
+RECOVERY = Actor(name="recovery", role=Role.OPERATOR, origin="control-plane")
+"""Who acts when the recovery policy does."""
 SIGNALS = ("HUP", "USR1", "USR2")
 _RESET_DEADLINE_S = 5.0
 _RESET_POLL_S = 0.05
@@ -87,6 +89,14 @@ class ProcessCommands:
         """
         self._check(actor, action, name)
         return self._do(actor, action, name)
+
+    def recover(self, name: str) -> CommandResult:
+        """Restart a collector because the recovery policy says so; nobody has looked into it.
+
+        Raises:
+            UnknownProcess, Busy, SupervisorUnreachable, SupervisorFault.
+        """
+        return self._do(RECOVERY, "restart", name, acknowledged=False)
 
     def signal(self, actor: Actor, name: str, signal_name: str) -> CommandResult:
         """Send a signal that collectors know: ``HUP``, ``USR1`` or ``USR2``.
@@ -145,6 +155,10 @@ class ProcessCommands:
         if not self.is_collector(name):
             raise UnknownProcess(name=name)
 
+    def under_way(self) -> set[str]:
+        """Return the collectors for which a command has not ended, whoever gave it."""
+        return self._pending.processes(self._clock.now() - _INTERRUPTED_LATELY)
+
     def interrupted(self) -> list[Pending]:
         """Return the commands that a control plane began and died over."""
         return self._pending.all(self._clock.now() - _INTERRUPTED_LATELY)
@@ -185,10 +199,17 @@ class ProcessCommands:
         pending = Pending(process=name, action=action, actor=actor.name, origin=actor.origin)
         self._pending.begin(pending, now)
 
-    def _do(self, actor: Actor, action: Action, name: str) -> CommandResult:
+    def _do(
+        self, actor: Actor, action: Action, name: str, *, acknowledged: bool = True
+    ) -> CommandResult:
         try:
             manager = self._nodes.of(name).manager
-            result = manager.do(action, name, lambda name: self._begin(actor, action, name))
+            result = manager.do(
+                action,
+                name,
+                lambda name: self._begin(actor, action, name),
+                acknowledged=acknowledged,
+            )
         except ControlPlaneError as exc:
             # What supervisord did not answer it may still do.
             unclear = isinstance(exc, SupervisorUnreachable)

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from collectors.contract.heartbeat import ConnectionStatus as DeviceConnection
-from control_plane.domain.health import HealthStatus, ProcessHealth
+from control_plane.domain.health import HealthCheckConfig, HealthStatus, ProcessHealth
 from control_plane.domain.observation import SeenCollector
 from control_plane.domain.process import (
     PROTOCOL_TYPES,
@@ -17,16 +18,15 @@ from control_plane.domain.process import (
 )
 from control_plane.health.checks import CHECKS
 from control_plane.health.score import judge
-from control_plane.settings import Settings
 
 
 def judge_collector(
-    seen: SeenCollector, previous: ProcessHealth | None, settings: Settings
+    seen: SeenCollector, previous: ProcessHealth | None, limits: HealthCheckConfig
 ) -> ProcessHealth:
     """Run the five checks and sum them up."""
     facts = seen.facts
     return judge(
-        [check(facts, settings.limits) for check in CHECKS],
+        [check(facts, limits) for check in CHECKS],
         stopped_by_operator=_is_stopped(seen),
         previous=previous,
         now=facts.taken_at,
@@ -34,13 +34,17 @@ def judge_collector(
 
 
 def view_collector(
-    seen: SeenCollector, health: ProcessHealth, restart_count: int, settings: Settings
+    seen: SeenCollector,
+    health: ProcessHealth,
+    restart_count: int,
+    limits: HealthCheckConfig,
+    home: Path,
 ) -> ProcessStatus:
     """Return everything that is shown of one collector."""
     facts, config = seen.facts, seen.file.config
     info, usage, beat = facts.info, facts.usage, facts.heartbeat
     has_process = info is not None and info.pid is not None
-    devices = _present_devices(seen, settings)
+    devices = _present_devices(seen, limits)
     return ProcessStatus(
         name=seen.file.name,
         display_name=config.display_name if config else "",
@@ -63,11 +67,15 @@ def view_collector(
         last_data_time=beat.last_data_time if beat else None,
         samples_total=beat.good_samples if beat else 0,
         shortest_interval_s=beat.shortest_interval_s if beat else 1.0,
+        cycles_last_minute=sum(each.cycles for each in beat.groups) if beat else 0,
+        skipped_cycles=beat.skipped_cycles if beat else 0,
+        frequency_factor=beat.frequency_factor if beat else 1.0,
         health_score=health.score,
         error_count_24h=seen.error_count_24h,
         config_file=str(seen.file.path or ""),
         config_revision=beat.config_revision if beat else seen.file.revision,
-        command=_command(seen, settings),
+        file_revision=seen.file.revision,
+        command=_command(seen, home),
         observed_at=facts.taken_at,
         health=health,
         devices=devices,
@@ -98,13 +106,15 @@ def _is_stopped(seen: SeenCollector) -> bool:
     return info.pid is None or info.state is SupervisorState.STOPPING
 
 
-def _present_devices(seen: SeenCollector, settings: Settings) -> tuple[DeviceConnection, ...]:
+def _present_devices(
+    seen: SeenCollector, limits: HealthCheckConfig
+) -> tuple[DeviceConnection, ...]:
     """Return the links as reported; nobody who has ended or fallen silent holds one."""
     facts = seen.facts
     if facts.heartbeat is None:
         return ()
     ended = facts.supervisor_reachable and (facts.info is None or facts.info.pid is None)
-    silent = (facts.heartbeat_age_s or 0.0) > settings.limits.heartbeat_timeout
+    silent = (facts.heartbeat_age_s or 0.0) > limits.heartbeat_timeout
     if not ended and not silent:
         return facts.heartbeat.connections
     return tuple(replace(link, is_connected=False) for link in facts.heartbeat.connections)
@@ -123,9 +133,9 @@ def _last_error(seen: SeenCollector, health: ProcessHealth) -> str | None:
     return seen.last_logged_error if seen.error_count_24h else None
 
 
-def _command(seen: SeenCollector, settings: Settings) -> tuple[str, ...]:
+def _command(seen: SeenCollector, home: Path) -> tuple[str, ...]:
     if seen.file.path is None:
         return ()  # Only its own node knows.
     return (
-        "python", "-m", "collectors", "run", str(seen.file.path), "--home", str(settings.home),
+        "python", "-m", "collectors", "run", str(seen.file.path), "--home", str(home),
     )  # fmt: skip

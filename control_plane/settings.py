@@ -4,11 +4,10 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from collectors.contract.store_urls import StoreUrl, StoreUrlError, parse_stores, reader_of
-from control_plane.domain.health import HealthCheckConfig
 from control_plane.errors import SettingsError
 
 # These characters end a value, start a comment, expand or match files in supervisord's
@@ -32,7 +31,6 @@ class Settings:
         reader: The one of them that charts read (DAQ_READER), the first by default.
         language: ``en`` or ``zh-CN`` for console output (DAQ_LANG, else LC_ALL, LC_MESSAGES, LANG).
         max_live_clients: WebSocket connections served at once (DAQ_MAX_LIVE_CLIENTS).
-        limits: Thresholds of the health checks.
     """
 
     home: Path
@@ -44,7 +42,6 @@ class Settings:
     reader: StoreUrl = parse_stores("")[0]
     language: str = "en"
     max_live_clients: int = 64
-    limits: HealthCheckConfig = field(default_factory=HealthCheckConfig)
 
     @property
     def socket_path(self) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from collectors.contract.heartbeat import ConnectionStatus as DeviceConnection
 from control_plane.alerting.engine import EngineState, Step
@@ -11,6 +12,7 @@ from control_plane.alerting.limits import AlertLimits
 from control_plane.alerting.rules import judge
 from control_plane.domain.alerts import AlertEvent, Silence
 from control_plane.domain.health import (
+    HealthCheckConfig,
     HealthCheckResult,
     HealthCheckType,
     HealthStatus,
@@ -20,9 +22,7 @@ from control_plane.domain.node import LOCAL_NODE, NodeView
 from control_plane.domain.observation import CollectorFile, SeenCollector, unseen
 from control_plane.domain.process import Desired, ProcessStatus
 from control_plane.process_view import view_collector
-from control_plane.settings import load_settings
 
-_SETTINGS = load_settings({"DAQ_HOME": "/nowhere"})
 START = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 GOOD: Mapping[HealthCheckType, tuple[HealthStatus, str, Mapping[str, object]]] = {
     HealthCheckType.PROCESS_ALIVE: (HealthStatus.HEALTHY, "process.alive", {}),
@@ -95,7 +95,7 @@ def status(
         last_logged_error=None,
     )
     return replace(
-        view_collector(seen, health, 0, _SETTINGS),
+        view_collector(seen, health, 0, HealthCheckConfig(), Path("/nowhere")),
         cpu_percent=cpu,
         memory_mb=memory,
         uptime_seconds=uptime_s,

@@ -10,6 +10,7 @@ from control_plane.api.live import register_live_channel, without_compression
 from control_plane.api.nodes import nodes_blueprint
 from control_plane.api.panel import panel_blueprint
 from control_plane.api.processes import processes_blueprint
+from control_plane.api.recovery import recovery_blueprint
 from control_plane.api.session import session_blueprint
 from control_plane.api.system import system_blueprint
 from control_plane.bootstrap import ControlPlane
@@ -56,6 +57,7 @@ def create_app(plane: ControlPlane) -> Flask:
     app.register_blueprint(history_blueprint(plane))
     app.register_blueprint(system_blueprint(plane))
     app.register_blueprint(nodes_blueprint(plane))
+    app.register_blueprint(recovery_blueprint(plane))
     register_live_channel(app, plane)
     app.register_blueprint(panel_blueprint())
     app.wsgi_app = without_compression(app.wsgi_app)  # type: ignore[method-assign, assignment]

@@ -52,9 +52,10 @@ def _judge(console: Console, rounds: Sequence[Round]) -> list[ProcessStatus]:
     return [
         view_collector(
             each,
-            judge_collector(each, None, console.settings),
+            judge_collector(each, None, console.limits.of(each.file.name)),
             len(history.restarts(each.file.name, since)),
-            console.settings,
+            console.limits.of(each.file.name),
+            console.settings.home,
         )
         for seen in rounds
         for each in seen.collectors

@@ -166,7 +166,10 @@ class ProcessStatus:
         restart_count: Starts that nobody asked for, in the last 24 h.
         data_collection_rate, expected_rate: Good samples a second, over 10 s and as configured.
         config_file, command: Empty on another node.
+        config_revision, file_revision: What is in force, and what the file holds now.
         samples_total: Good samples since the process started.
+        cycles_last_minute, skipped_cycles: Poll cycles done lately, and left out since its start.
+        frequency_factor: Points are read so many times more slowly than configured.
         error_count_24h: ERROR and CRITICAL log lines of the last 24 h.
     """
 
@@ -191,10 +194,14 @@ class ProcessStatus:
     last_data_time: datetime | None
     samples_total: int
     shortest_interval_s: float
+    cycles_last_minute: int
+    skipped_cycles: int
+    frequency_factor: float
     health_score: float | None
     error_count_24h: int
     config_file: str
     config_revision: str | None
+    file_revision: str | None
     command: tuple[str, ...]
     observed_at: datetime
     health: ProcessHealth

@@ -49,9 +49,9 @@ def read_collector_file(path: Path) -> CollectorFile:
     problems: tuple[ConfigProblem, ...] = ()
     revision: str | None = None
     try:
+        revision = revision_of(path)
         config = load_collector(path)
         protocol = config.protocol
-        revision = revision_of(path)
     except ConfigError as exc:
         problems = exc.problems
         protocol = _stated_protocol(path)

@@ -142,6 +142,51 @@ class IdempotentAnswer(_Table):
         table_name = "idempotent_answers"
 
 
+class RecoveryDecision(_Table):
+    """``category`` and ``guard`` are empty where there is none."""
+
+    id = peewee.AutoField()
+    process = peewee.CharField(max_length=64)
+    at_ms = peewee.BigIntegerField(index=True)
+    category = peewee.CharField(max_length=32)
+    rule = peewee.CharField(max_length=32)
+    wanted = peewee.CharField(max_length=32)
+    action = peewee.CharField(max_length=32)
+    guard = peewee.CharField(max_length=32)
+    attempt = peewee.IntegerField()
+    facts = peewee.TextField()
+    outcome = peewee.CharField(max_length=16)
+    detail = peewee.TextField()
+
+    class Meta:
+        table_name = "recovery_decisions"
+        indexes = ((("process", "id"), False),)
+
+
+class RecoveryMemory(_Table):
+    """``saved_s``: reading of the monotonic clock of that boot."""
+
+    process = peewee.CharField(max_length=64, primary_key=True)
+    boot_id = peewee.CharField(max_length=64)
+    saved_s = peewee.DoubleField()
+    figures = peewee.TextField()
+
+    class Meta:
+        table_name = "recovery_memories"
+
+
+class MaintenanceWindow(_Table):
+    """``*`` is every process."""
+
+    process = peewee.CharField(max_length=64, primary_key=True)
+    until_ms = peewee.BigIntegerField()
+    actor = peewee.CharField(max_length=80)
+    reason = peewee.TextField()
+
+    class Meta:
+        table_name = "maintenance"
+
+
 class AlertRecord(_Table):
     """One alert; its columns are what is searched for, ``document`` is all of it."""
 
@@ -247,6 +292,9 @@ TABLES = (
     DesiredState,
     PendingCommand,
     IdempotentAnswer,
+    RecoveryDecision,
+    RecoveryMemory,
+    MaintenanceWindow,
     AlertRecord,
     AlertStep,
     AlertSilence,

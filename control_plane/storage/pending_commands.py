@@ -43,6 +43,12 @@ class PendingCommands:
         with self._database.connection():
             PendingCommand.delete().where(PendingCommand.process == process).execute()
 
+    def processes(self, since: datetime) -> set[str]:
+        """Return the processes with a command that was begun since then and has not ended."""
+        with self._database.connection():
+            where = PendingCommand.at_ms >= to_ms(since)
+            return {row.process for row in PendingCommand.select().where(where)}
+
     def all(self, since: datetime) -> list[Pending]:
         """Return what was begun since then and not ended; forget what is older.
 

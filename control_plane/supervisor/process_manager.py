@@ -72,46 +72,66 @@ class ProcessManager:
         self._before_start = before_start
         self._monotonic = monotonic
 
-    def do(self, action: Action, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
-        """Do one of the following three."""
-        method: Callable[[str, OnBegin], CommandResult] = getattr(self, action)
-        return method(name, on_begin)
+    def do(
+        self,
+        action: Action,
+        name: str,
+        on_begin: OnBegin = _nothing,
+        *,
+        acknowledged: bool = True,
+    ) -> CommandResult:
+        """Start, stop or restart ``name`` and wait until the effect was seen.
 
-    def start(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
-        """Start ``name`` and wait until its process exists.
+        Without ``acknowledged`` no person has asked for it, and the collector's own restart limit
+        goes on counting.
 
         Raises:
             Busy, UnknownProcess, SupervisorUnreachable, SupervisorFault.
         """
         with self._exclusively(name, on_begin):
             began, before = self._monotonic(), self._client.process(name)
-            if before.state in (SupervisorState.RUNNING, SupervisorState.STARTING):
-                return self._result("start", began, before, before, Outcome.DONE, "already_running")
-            if before.state is SupervisorState.BACKOFF:
-                # supervisord calls a program that waits for its next try "already started".
-                self._stop_and_wait(name, before)
-            after = self._start_and_wait(name)
-            return self._started("start", began, before, after)
+            if action == "stop":
+                return self._do_stop(name, began, before)
+            prepare = self._before_start if acknowledged else _nothing
+            method = self._do_start if action == "start" else self._do_restart
+            return method(name, began, before, prepare)
+
+    def start(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
+        """Start ``name`` and wait until its process exists; raises as :meth:`do` does."""
+        return self.do("start", name, on_begin)
 
     def stop(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
-        """Stop ``name`` and wait until its process is gone; raises as :meth:`start` does."""
-        with self._exclusively(name, on_begin):
-            began, before = self._monotonic(), self._client.process(name)
-            after = self._stop_and_wait(name, before)
-            outcome, detail = _stop_outcome(before, after)
-            return self._result("stop", began, before, after, outcome, detail)
+        """Stop ``name`` and wait until its process is gone; raises as :meth:`do` does."""
+        return self.do("stop", name, on_begin)
 
     def restart(self, name: str, on_begin: OnBegin = _nothing) -> CommandResult:
         """Stop ``name`` if it runs, start it and wait for the new process; raises as above."""
-        with self._exclusively(name, on_begin):
-            began, before = self._monotonic(), self._client.process(name)
-            stopped = self._stop_and_wait(name, before)
-            if _stop_outcome(before, stopped)[0] is not Outcome.DONE:
-                return self._result(
-                    "restart", began, before, stopped, Outcome.FAILED, "did_not_stop"
-                )
-            after = self._start_and_wait(name)
-            return self._started("restart", began, before, after)
+        return self.do("restart", name, on_begin)
+
+    def _do_start(
+        self, name: str, began: float, before: ProcessInfo, prepare: OnBegin
+    ) -> CommandResult:
+        if before.state in (SupervisorState.RUNNING, SupervisorState.STARTING):
+            return self._result("start", began, before, before, Outcome.DONE, "already_running")
+        if before.state is SupervisorState.BACKOFF:
+            # supervisord calls a program that waits for its next try "already started".
+            self._stop_and_wait(name, before)
+        after = self._start_and_wait(name, prepare)
+        return self._started("start", began, before, after)
+
+    def _do_stop(self, name: str, began: float, before: ProcessInfo) -> CommandResult:
+        after = self._stop_and_wait(name, before)
+        outcome, detail = _stop_outcome(before, after)
+        return self._result("stop", began, before, after, outcome, detail)
+
+    def _do_restart(
+        self, name: str, began: float, before: ProcessInfo, prepare: OnBegin
+    ) -> CommandResult:
+        stopped = self._stop_and_wait(name, before)
+        if _stop_outcome(before, stopped)[0] is not Outcome.DONE:
+            return self._result("restart", began, before, stopped, Outcome.FAILED, "did_not_stop")
+        after = self._start_and_wait(name, prepare)
+        return self._started("restart", began, before, after)
 
     def signal(self, name: str, signal_name: str) -> CommandResult:
         """Send ``signal_name`` (``HUP``, say) to the process of ``name``; raises as above.
@@ -218,10 +238,10 @@ class ProcessManager:
             on_begin(name)
             yield
 
-    def _start_and_wait(self, name: str) -> ProcessInfo:
+    def _start_and_wait(self, name: str, prepare: OnBegin) -> ProcessInfo:
         # A start during STOPPING would answer True and start nothing.
         self._wait(name, lambda i: i.state is not SupervisorState.STOPPING, STOP_DEADLINE_S)
-        self._before_start(name)
+        prepare(name)
         self._client.start(name)
         first = self._wait(name, _has_process_or_gave_up, START_DEADLINE_S)
         # A program that cannot work at all, for want of a usable file say, ends within a second.

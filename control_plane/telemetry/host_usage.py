@@ -6,6 +6,10 @@ from pathlib import Path
 
 import psutil
 
+LITTLE_DISK_BYTES = 1_000_000_000
+FULL_DISK_PERCENT = 90.0
+"""A tenth of a disk, or a gigabyte: below either it is low."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostUsage:
@@ -28,3 +32,12 @@ def sample_host(home: Path) -> HostUsage:
         disk_percent=disk.percent,
         disk_free_bytes=disk.free,
     )
+
+
+def is_disk_low(home: Path) -> bool:
+    """Whether the disk of DAQ_HOME is about to run full; ``False`` if it cannot be asked."""
+    try:
+        disk = psutil.disk_usage(str(home))
+    except OSError:
+        return False
+    return bool(disk.free < LITTLE_DISK_BYTES or disk.percent > FULL_DISK_PERCENT)

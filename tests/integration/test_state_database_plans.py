@@ -29,6 +29,12 @@ from control_plane.domain.alerts import (
 from control_plane.domain.audit import AuditEvent
 from control_plane.domain.health import HealthStatus, ProcessHealth
 from control_plane.domain.process import Desired
+from control_plane.domain.recovery import (
+    Decision,
+    Maintenance,
+    ProcessErrorType,
+    RecoveryAction,
+)
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.alerts import AlertFilter, Alerts, Memory
 from control_plane.storage.audit import AuditTrail
@@ -39,10 +45,15 @@ from control_plane.storage.models import TABLES
 from control_plane.storage.notifications import NewNotice, Notifications
 from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.storage.process_history import ProcessHistory
+from control_plane.storage.recovery import (
+    MaintenanceWindows,
+    RecoveryDecisions,
+    RecoveryMemories,
+)
 
 SMALL = {
     "users", "sessions", "api_tokens", "setup_tokens", "incarnations", "desired_states",
-    "pending_commands", "alert_memory",
+    "pending_commands", "alert_memory", "recovery_memories", "maintenance",
 }  # fmt: skip
 """Tables with a row for each person or collector; all others grow with time."""
 BIG = {table._meta.table_name for table in TABLES} - SMALL
@@ -54,6 +65,14 @@ HEALTH = ProcessHealth(
     status=HealthStatus.HEALTHY, score=100.0, confidence=1.0, since=NOW, checks=()
 )
 ANSWER = Answer(status=200, content_type="application/json", body="{}")
+DECISION = Decision(
+    process="line1",
+    category=ProcessErrorType.CONNECTION_ERROR,
+    rule="device",
+    wanted=RecoveryAction.RESET_CONNECTION,
+    action=RecoveryAction.RESET_CONNECTION,
+)
+WINDOW = Maintenance(process="line1", until=NOW, actor="bob", reason="x")
 COMMAND = Pending(process="line1", action="stop", actor="bob", origin="::1")
 ALERT = Alert(
     id=7, rule="cpu", fingerprint="f", severity=AlertSeverity.WARNING, code="alert.cpu",
@@ -85,6 +104,7 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
     Notifications: {
         "queue": lambda r: r.queue([NOTICE], NOW),
         "due": lambda r: r.due("mail", NOW),
+        "waiting": lambda r: r.waiting("mail"),
         "next_due": lambda r: r.next_due("mail"),
         "was_sent": lambda r: r.was_sent("mail", 7),
         "end": lambda r: r.end([1], "sent", NOW),
@@ -118,11 +138,27 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
         "begin": lambda r: r.begin(COMMAND, NOW),
         "end": lambda r: r.end("line1"),
         "all": lambda r: r.all(NOW),
+        "processes": lambda r: r.processes(NOW),
     },
     IdempotentAnswers: {
         "begin": lambda r: r.begin("bob", "key", "print", NOW),
         "end": lambda r: r.end("bob", "key", ANSWER),
         "forget": lambda r: r.forget("bob", "key"),
+    },
+    RecoveryDecisions: {
+        "add": lambda r: r.add(DECISION, "planned", NOW),
+        "end": lambda r: r.end(1, "done", ""),
+        "interrupted": lambda r: r.interrupted(NOW),
+        "newest": lambda r: r.newest("line1", 10, 5),
+        "prune": lambda r: r.prune(NOW, timedelta(days=1)),
+    },
+    RecoveryMemories: {
+        "save": lambda r: r.save("line1", "boot", 1.0, {}),
+    },
+    MaintenanceWindows: {
+        "begin": lambda r: r.begin(WINDOW),
+        "end": lambda r: r.end("line1"),
+        "present": lambda r: r.present(NOW),
     },
     ProcessHistory: {
         "last_incarnation": lambda r: r.last_incarnation("line1"),

@@ -106,6 +106,8 @@ export interface ProcessStatus {
   error_count_24h: number
   config_file: string
   config_revision: string | null
+  /** What the file holds now; null on another node. */
+  file_revision: string | null
   command: readonly string[]
   observed_at: string
   health: Health

@@ -94,6 +94,7 @@ export function collector(name: string, values: Partial<ProcessStatus> = {}): Pr
     error_count_24h: 0,
     config_file: `/srv/daq/collectors.d/${name}.toml`,
     config_revision: '9f2c41d07ab3',
+    file_revision: 'abc',
     command: ['python', '-m', 'collectors', 'run', `${name}.toml`],
     observed_at: '2026-11-23T05:00:00Z',
     health: health('healthy'),
