@@ -188,5 +188,5 @@ def test_a_collector_loads_no_library_but_its_own(protocol: str) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
     )
     loaded = set(result.stdout.split())
-    unwanted = {"flask", "requests", "influxdb_client", "peewee", "sqlite3", "supervisor"}
+    unwanted = {"flask", "requests", "influxdb_client", "numpy", "peewee", "sqlite3", "supervisor"}
     assert loaded & (set(libraries.values()) | unwanted) == {libraries[protocol]}

@@ -139,17 +139,15 @@ class RangeQuery:
         return Answer(grid=grid, summaries=summaries)
 
     @cached_property
-    def _days(self) -> list[int]:
-        """The first hour of each day file that overlaps the span, in order."""
+    def _all_days(self) -> list[int]:
+        """The first hour of each day file, in order."""
         try:
             days = sorted(files_by_day(self._directory))
         except FileNotFoundError:
             return []
         except OSError as exc:
             raise HistoryError(f"{self._directory}: {exc.strerror}") from exc
-        hours = [first_hour(day) for day in days if day_path(self._directory, day).exists()]
-        self._oldest = min(hours, default=0)
-        return [h for h in hours if h <= self._last_hour and h + _HOURS_A_DAY > self._first_hour]
+        return [first_hour(day) for day in days if day_path(self._directory, day).exists()]
 
     @cached_property
     def _live_hours(self) -> dict[int, Points]:
@@ -162,8 +160,8 @@ class RangeQuery:
     def _hours_with_samples(self) -> Set[int]:
         """Hours of the span that may have samples; of deleted days only what came late."""
         found = set(self._live_hours)
-        for day in self._days:
-            start, end = max(day, self._first_hour), min(day + 23, self._last_hour)
+        for day in self._all_days:
+            start, end = max(day, self._first_hour), min(day + _HOURS_A_DAY - 1, self._last_hour)
             found.update(range(start, end + 1))
         return found
 
@@ -211,7 +209,7 @@ class RangeQuery:
     def _rollups(self, grid: Grid, raw_hours: Set[int]) -> Iterator[tuple[int, Summaries]]:
         """Yield what is known of every other hour of the span."""
         is_all_raw = raw_hours is self._hours_with_samples
-        if is_all_raw and self._days and self._oldest <= self._first_hour:
+        if is_all_raw and self._all_days and self._all_days[0] <= self._first_hour:
             return  # nothing in the span has been deleted
         try:
             months = sorted(rollups_by_month(self._directory))

@@ -38,7 +38,7 @@ _SEAL_BATCHES = 1000
 """Reading a series means looking into each waiting batch of its poll group."""
 _GRACE_NS = 600 * 10**9
 """An hour is taken to be over so long after its end."""
-_BUDGET_S = 0.1
+_BUDGET_S = 0.2
 _RETRY_S = 5.0
 _NOT_SEALED = "history cannot be sealed; it waits in live.db"
 _STEP_BACK_S = 30.0
@@ -214,7 +214,7 @@ class EmbeddedStore:
         try:
             compact_some(self._directory, self._files, self._live, hour)
         except ChunkError as exc:
-            # Its chunks are read as they are, the damaged one not at all.
+            # Who asks for this hour is told; all others are not concerned.
             self._damaged_hours.add(hour)
             _log.error("an hour cannot be compacted", extra={"hour": hour, "reason": str(exc)})
 
