@@ -117,9 +117,11 @@ class Listener:
     def _bind(self) -> socket.socket:
         link = None
         try:
-            family, kind, _, _, address = socket.getaddrinfo(
+            found = socket.getaddrinfo(
                 self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
+            )
+            # A name such as localhost has both; clients here mean the older one.
+            family, kind, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
             link = socket.socket(family, kind)
             link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             link.bind(address)

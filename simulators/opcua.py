@@ -90,9 +90,13 @@ class OpcUaServer:
             raise NoSuchSignal
         if value is not None:
             check_content(value, kind, 0)
+        if value is None:
+            self._held.pop(signal, None)
+        else:
+            self._held[signal] = value
+        # Without variables the server restarts, and begins with what is held.
         if self._variables is not None:
-            await self._variables.hold(signal, value)
-            self._held = self._variables.held
+            await self._variables.update_one(signal)
 
     async def settled(self) -> None:
         """See :meth:`simulators.device.Device.settled`; a restart goes on."""
@@ -140,9 +144,14 @@ class OpcUaServer:
             self._config, self.listener.host, self.listener.port, Path(self._made.name)
         )
         self._variables = variables = Variables(
-            server, self._config, seed=self._seed, faults=self.faults, truth=self._truth
+            server,
+            self._config,
+            seed=self._seed,
+            faults=self.faults,
+            truth=self._truth,
+            held=self._held,
         )
-        await variables.create(self._held)
+        await variables.create()
         variables.watch_writes()
         await server.start()
         assert self._tasks is not None

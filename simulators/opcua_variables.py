@@ -65,8 +65,16 @@ class Variables:
     """The variables of one running server: brings them up to date and logs what they hold."""
 
     def __init__(
-        self, server: Server, config: OpcUaDevice, *, seed: int, faults: FaultBoard, truth: TruthLog
+        self,
+        server: Server,
+        config: OpcUaDevice,
+        *,
+        seed: int,
+        faults: FaultBoard,
+        truth: TruthLog,
+        held: Mapping[str, Value],
     ) -> None:
+        """``held`` are values, by name, that take the place of waves; others may change it."""
         self._server = server
         self._device = config.id
         self._update_s = config.update_s
@@ -75,14 +83,10 @@ class Variables:
         self._variables = variables_of(config, seed)
         self._names = {entry.node_id: entry.signal.name for entry in self._variables}
         self._stuck_at: ua.DateTime | None = None
-        self.held: dict[str, Value] = {}
+        self._held = held
 
-    async def create(self, held: Mapping[str, Value]) -> None:
-        """Add every variable, below objects named after the dotted parts of its node id.
-
-        ``held`` are values that take the place of waves.
-        """
-        self.held = dict(held)
+    async def create(self) -> None:
+        """Add every variable, below objects named after the dotted parts of its node id."""
         folders = _Folders(self._server, (entry.signal.address for entry in self._variables))
         for entry in self._variables:
             parent, browse_name = await folders.of(entry.signal)
@@ -104,12 +108,8 @@ class Variables:
             await asyncio.sleep(due - loop.time())
             await self._update(moving)
 
-    async def hold(self, name: str, value: Value | None) -> None:
-        """Let the variable ``name`` hold ``value`` from now on; ``None``: follow its wave."""
-        if value is None:
-            self.held.pop(name, None)
-        else:
-            self.held[name] = value
+    async def update_one(self, name: str) -> None:
+        """Bring the variable ``name`` up to date, writable or not."""
         await self._update([entry for entry in self._variables if entry.signal.name == name])
 
     async def _update(self, variables: Iterable[Variable]) -> None:
@@ -142,7 +142,7 @@ class Variables:
         signal = entry.signal
         if signal.type in ("float32", "float64") and self._faults.find("nan") is not None:
             return float("nan")
-        held = self.held.get(signal.name)
+        held = self._held.get(signal.name)
         return fit(signal.wave.at(t_s, entry.seed) if held is None else held, signal.type)
 
     def _source_time(self, t_ns: int) -> ua.DateTime:
