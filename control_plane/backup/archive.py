@@ -23,6 +23,8 @@ from control_plane.errors import ArchiveTooNew, BackupFailed, BadArchive
 FORMAT = 1
 MANIFEST = "manifest.json"
 STATE = "state/"
+_DIRECTORIES = ("state", "history", "pki")
+"""Beside those that end in ``.d``; see :mod:`control_plane.backup.home`."""
 _CHUNK_BYTES = 1 << 20
 
 Progress = Callable[[int, int], None]
@@ -213,7 +215,8 @@ class Archive:
 
 
 def _check_name(name: str, bad: Callable[[str], BadArchive]) -> None:
-    """Refuse a name that would lead out of DAQ_HOME."""
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or "\\" in name or not 1 <= len(parts) <= 2 or ".." in parts:
+    """Refuse a name that would lead out of DAQ_HOME, or to what no backup holds."""
+    top, *below = PurePosixPath(name).parts or ("",)
+    known = top.endswith(".d") or top in _DIRECTORIES if below else top.endswith(".toml")
+    if not known or ".." in below or "\\" in name:
         raise bad(f"{name!r} is no name of a member")

@@ -145,7 +145,8 @@ def _unpack(archive: Archive, directory: Path) -> None:
         if member.name.startswith(STATE):
             continue
         target = directory / member.name
-        target.parent.mkdir(mode=0o750, exist_ok=True)
+        for parent in reversed(target.relative_to(directory).parents):
+            (directory / parent).mkdir(mode=0o750, exist_ok=True)
         with target.open("wb") as stream:
             target.chmod(member.mode & 0o777)
             for chunk in archive.chunks(member.name):

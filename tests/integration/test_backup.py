@@ -72,6 +72,9 @@ def fill(settings: Settings) -> StateDatabase:
     (settings.collectors_dir / "line1.toml").write_text(TEXT, encoding="utf-8")
     (settings.collectors_dir / "line1.toml").chmod(0o600)
     (settings.home / "extra.toml").write_text("x = 1\n")
+    (settings.home / "pki" / "opcua").mkdir(parents=True)
+    (settings.home / "pki" / "opcua" / "client.pem").write_text("secret key")
+    (settings.home / "pki" / "opcua" / "client.pem").chmod(0o600)
     with sqlite3.connect(settings.history_dir / "2026-01-31.db") as day:
         day.execute("CREATE TABLE point (t INTEGER)")
         day.executemany("INSERT INTO point VALUES (?)", [(n,) for n in range(1000)])
@@ -145,8 +148,8 @@ def test_a_backup_of_either_engine_is_restored_into_either(
     report = make(here, database, tmp_path / "daq.zip")
     there = installation(tmp_path / "there", urls(target))
     restored = put_back(there, tmp_path / "daq.zip")
-    assert (report.rows, report.files, report.history_files) == (6_006, 2, 1)
-    assert (restored.rows, restored.files, restored.history_files) == (6_006, 2, 1)
+    assert (report.rows, report.files, report.history_files) == (6_006, 3, 1)
+    assert (restored.rows, restored.files, restored.history_files) == (6_006, 3, 1)
     found = StateDatabase(there.database_url)
     before, after = contents(database), contents(found)
     assert after.pop("audit")[-1][4] == "backup.restore"
@@ -159,6 +162,8 @@ def test_a_backup_of_either_engine_is_restored_into_either(
     assert line1.read_text(encoding="utf-8") == TEXT
     assert line1.stat().st_mode & 0o777 == 0o600
     assert (there.home / "extra.toml").read_text() == "x = 1\n"
+    key = there.home / "pki" / "opcua" / "client.pem"
+    assert (key.read_text(), key.stat().st_mode & 0o777) == ("secret key", 0o600)
     with sqlite3.connect(there.history_dir / "2026-01-31.db") as day:
         assert day.execute("SELECT sum(t) FROM point").fetchone() == (499_500,)
     day.close()
@@ -299,6 +304,8 @@ def renamed(name: str) -> Callable[[dict[str, bytes]], None]:
         (lambda members: members.update({"extra.toml": b"x = 2\n"}), BadArchive, "extra.toml"),
         (renamed("../escape"), BadArchive, "no name of a member"),
         (renamed("/etc/passwd"), BadArchive, "no name of a member"),
+        (renamed("run/historian.lock"), BadArchive, "no name of a member"),
+        (renamed("collectors.d/../../x"), BadArchive, "no name of a member"),
     ],
 )
 def test_an_archive_that_is_not_as_it_was_written_changes_nothing(
