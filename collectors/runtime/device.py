@@ -225,14 +225,16 @@ class DeviceTask:
 
     async def _pause(self, lost: ConnectionLost) -> None:
         now = time.monotonic()
+        delay_s = (self._probes if self.state.is_parked else self._backoff).next_delay_s()
         if isinstance(lost, NoAnswer) and not self.state.is_parked:
             # Perhaps only this answer was lost: the way to the device is good.
-            delay_s = max(0.0, min(g.schedule.due_after(now) for g in self._groups.values()) - now)
-        else:
-            delay_s = (self._probes if self.state.is_parked else self._backoff).next_delay_s()
+            delay_s = min(delay_s, self._next_due_mono(now) - now)
         self.state.next_attempt_mono = now + delay_s
         self._outlet.connection_changed()
         await asyncio.sleep(delay_s)
+
+    def _next_due_mono(self, now: float) -> float:
+        return min(group.schedule.due_after(now) for group in self._groups.values())
 
     def _interrupt(self, lost: ConnectionLost) -> None:
         if self._loss is None:

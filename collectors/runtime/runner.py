@@ -65,6 +65,8 @@ class Runner:
         self._origin_mono = time.monotonic()
         self._commands: asyncio.Queue[signal.Signals | BaseException] = asyncio.Queue()
         self._asked_to_stop = asyncio.Event()
+        self._changing = asyncio.Lock()
+        """Held by whoever stops and starts devices: a signal and a command may come together."""
 
     async def run(self, hold_s: float = 0.0) -> int:
         """Acquire until SIGTERM or SIGINT.
@@ -114,9 +116,7 @@ class Runner:
             await asyncio.sleep(0)  # those that run already should not wait
         self._unstarted = ()
         self._desk.is_open = True
-        # What is there now stays for good: never look through it again.
-        gc.collect()
-        gc.freeze()
+        _settle_memory()
         _log.info(
             "collector started",
             extra={
@@ -179,10 +179,11 @@ class Runner:
         await asyncio.gather(*(task.stop() for task in tasks))
 
     async def _reset_connections(self, device_id: str | None) -> None:
-        tasks = [t for name, t in self._vitals.devices.items() if device_id in (None, name)]
-        await self._stop_devices(tasks)
-        for task in tasks:
-            task.start(self._ended)
+        async with self._changing:
+            tasks = [t for name, t in self._vitals.devices.items() if device_id in (None, name)]
+            await self._stop_devices(tasks)
+            for task in tasks:
+                task.start(self._ended)
         self._vitals.connection_resets += 1
         self._beater.beat_soon()
         _log.info("connections reset", extra={"devices": len(tasks)})
@@ -212,7 +213,9 @@ class Runner:
             if revision == self._vitals.config_revision:
                 _log.info("configuration unchanged", extra={"revision": revision})
             else:
-                await self._apply(packed)
+                async with self._changing:
+                    await self._apply(packed)
+                _settle_memory()
         self._vitals.last_reload = ReloadOutcome(
             at=datetime.now(UTC), accepted=not problem, revision=revision, problem=problem
         )
@@ -253,6 +256,13 @@ class Runner:
                 "started": len(new) - len(same) - len(adopted),
             },
         )
+
+
+def _settle_memory() -> None:
+    """Let go of what is no longer needed; what is there then stays, so never look through it."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _adopt(task: DeviceTask, packed: PackedDevice) -> bool:

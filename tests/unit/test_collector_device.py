@@ -18,7 +18,7 @@ from collectors.contract.points import Quality, Sample, Value
 from collectors.history.spool_reader import SpoolReader
 from collectors.runtime import driver as driver_table
 from collectors.runtime.device import DeviceTask, Outlet
-from collectors.runtime.driver import ConnectionLost, OnLost, Traffic
+from collectors.runtime.driver import ConnectionLost, NoAnswer, OnLost, Traffic
 from collectors.runtime.packed_config import pack
 from collectors.runtime.reachability import DeviceState
 from collectors.runtime.runner import EXIT_CRASH, Runner
@@ -31,7 +31,7 @@ def collector(groups: str = "", interval_s: float = 0.05) -> AnyCollector:
     device = {
         "id": "plc",
         "host": "h",
-        "retry": {"base_s": 0.01, "max_s": 0.01},
+        "retry": {"base_s": 0.01, "max_s": 0.01, "parked_max_s": 0.05},
         "groups": [
             {"id": name, "interval_s": interval_s if name == "fast" else 3600.0} for name in names
         ],
@@ -217,6 +217,38 @@ def test_a_slow_device_skips_cycles_and_counts_them() -> None:
     assert bench.task.state.skipped_cycles >= 8
     steps = [b - a for a, b in pairwise(starts)]
     assert min(steps) >= 0.13
+
+
+def silent_until(number: int, attempts: list[float]) -> Callable[[str], Awaitable[None]]:
+    async def read(_group: str) -> None:
+        attempts.append(time.monotonic())
+        if len(attempts) < number:
+            raise NoAnswer
+
+    return read
+
+
+def test_a_silent_unit_is_parked_after_three_requests_and_back_with_its_first_answer() -> None:
+    attempts: list[float] = []
+    parked: list[bool] = []
+    bench = Bench(on_read=silent_until(8, attempts))
+
+    def is_back() -> bool:
+        parked.append(bench.task.state.is_parked)
+        return bool(bench.good("plc/fast0"))
+
+    asyncio.run(bench.run_until(is_back))
+    assert len(attempts) == 8
+    assert True in parked
+    assert not bench.task.state.is_parked
+    assert len(bench.bad("plc/fast0")) == 1
+
+
+def test_a_unit_that_is_read_each_hour_is_asked_again_at_once_when_it_was_silent() -> None:
+    attempts: list[float] = []
+    bench = Bench(collector("", interval_s=3600.0), on_read=silent_until(2, attempts))
+    asyncio.run(bench.run_until(lambda: bench.good("plc/fast0")))
+    assert attempts[1] - attempts[0] < 1.0
 
 
 def test_a_defect_ends_the_task_and_closes_the_connection() -> None:
