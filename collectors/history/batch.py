@@ -7,12 +7,14 @@ columns takes them as they are.
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import repeat
+from typing import NamedTuple
 
 from collectors.contract.columns import columns_of
 from collectors.contract.points import Quality, Sample
@@ -34,7 +36,7 @@ _FLOAT, _STR = int(Kind.FLOAT), int(Kind.STR)
 _WORST_QUALITY = int(max(Quality))
 _WORST_KIND = int(max(Kind))
 _WIDTHS = {"B": 1, "H": 2, "I": 4, "Q": 8}
-_DAMAGE = (zlib.error, ValueError, TypeError, LookupError, RecursionError)
+_DAMAGE = (zlib.error, struct.error, ValueError, TypeError, LookupError, RecursionError)
 """What reading arbitrary bytes may raise."""
 
 
@@ -42,8 +44,7 @@ class BatchError(ValueError):
     """These bytes are not a batch of samples that this program knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class IntegerColumn:
+class IntegerColumn(NamedTuple):
     """``low`` plus the numbers in ``above``, unsigned of this array type; all ``low`` if ``0``."""
 
     low: int
@@ -86,7 +87,7 @@ class Batch:
         self.integers, at = _take(body, at, 8 * (number(_INT) + number(_BIG)))
         self.bools, at = _take(body, at, number(_BOOL))
         self.floats, at = _take(body, at, _DOUBLE_BYTES * number(_FLOAT))
-        self.texts = _texts(body[at:], number(_STR))
+        self.texts = _texts(body[at:], number(_STR)) if at < len(body) or _STR in self.kinds else ()
 
     def __len__(self) -> int:
         return self._count
@@ -270,8 +271,10 @@ def _places(body: bytes, at: int, count: int, points: int) -> tuple[Sequence[int
 
 
 def _integers(body: bytes, at: int, count: int) -> tuple[IntegerColumn, int]:
-    head, at = _take(body, at, INTEGERS.size)
-    code, low = INTEGERS.unpack(head)
+    code, low = INTEGERS.unpack_from(body, at)
+    at += INTEGERS.size
+    if code == b"0":
+        return IntegerColumn(low, "0", b""), at
     width = code.decode()
-    above, at = _take(body, at, 0 if width == "0" else count * _WIDTHS[width])
+    above, at = _take(body, at, count * _WIDTHS[width])
     return IntegerColumn(low, width, above), at
