@@ -224,6 +224,7 @@ def measure(config: dict[str, object], settle_s: float, seconds: float) -> dict[
 def raw_pymodbus(ports: list[int], interval_s: float, seconds: float) -> None:
     """Poll like the collector, with pymodbus and its own conversion, and keep nothing."""
     points = 0
+    late_ms: list[float] = []
 
     async def poll(port: int, first_s: float, until_s: float) -> None:
         nonlocal points
@@ -232,6 +233,7 @@ def raw_pymodbus(ports: list[int], interval_s: float, seconds: float) -> None:
         due_s = first_s
         while due_s < until_s:
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            late_ms.append(1000 * (time.monotonic() - due_s))
             for start in range(0, _REGISTERS, _BLOCK):
                 answer = await client.read_holding_registers(start, count=_BLOCK)
                 for register in answer.registers:
@@ -255,6 +257,8 @@ def raw_pymodbus(ports: list[int], interval_s: float, seconds: float) -> None:
         "points_per_s": points / elapsed_s,
         "cpu_percent": 100 * cpu / elapsed_s,
         "us_per_point": cpu / points * 1e6,
+        "late_p50_ms": statistics.median(late_ms),
+        "late_p99_ms": statistics.quantiles(late_ms, n=100)[98],
     }
     print(json.dumps(figures), flush=True)
 
