@@ -149,6 +149,14 @@ class Archive:
         except BaseException:
             self._zip.close()
             raise
+        self._read_bytes, self._total_bytes = 0, 0
+        self._progress: Progress = lambda _done, _total: None
+
+    def watch(self, progress: Progress, rounds: int) -> None:
+        """Call ``progress`` from now on, while the whole is read for so many times."""
+        size_bytes = sum(member.size_bytes for member in self.manifest.members)
+        self._read_bytes, self._total_bytes = 0, rounds * size_bytes
+        self._progress = progress
 
     def __enter__(self) -> Self:
         return self
@@ -156,19 +164,15 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self._zip.close()
 
-    def verify(self, progress: Progress) -> None:
+    def verify(self) -> None:
         """Read everything once and compare it with the manifest."""
-        total = sum(member.size_bytes for member in self.manifest.members)
-        done = 0
         for member in self.manifest.members:
             digest, size_bytes = hashlib.sha256(), 0
             for chunk in self.chunks(member.name):
                 digest.update(chunk)
                 size_bytes += len(chunk)
-                progress(done + size_bytes, total)
             if (size_bytes, digest.hexdigest()) != (member.size_bytes, member.sha256):
                 raise self.bad(f"{member.name} is not what was written")
-            done += size_bytes
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """Yield the content of a member piece by piece."""
@@ -176,6 +180,8 @@ class Archive:
             with self._zip.open(name) as source:
                 while chunk := source.read(_CHUNK_BYTES):
                     yield chunk
+                    self._read_bytes += len(chunk)
+                    self._progress(self._read_bytes, self._total_bytes)
         except (OSError, zipfile.BadZipFile, EOFError, zlib.error) as exc:
             raise self.bad(f"{name}: {exc}") from exc
 

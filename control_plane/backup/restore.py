@@ -46,7 +46,8 @@ def check(file: Path, progress: Progress) -> Manifest:
     """
     with Archive(file) as archive:
         _check_schema(archive)
-        archive.verify(progress)
+        archive.watch(progress, rounds=1)
+        archive.verify()
         return archive.manifest
 
 
@@ -65,7 +66,8 @@ def restore(
     """
     with _nothing_running(settings.home), Archive(file) as archive:
         _check_schema(archive)
-        archive.verify(progress)
+        archive.watch(progress, rounds=2)
+        archive.verify()
         try:
             with _Swap(settings.home, clock) as swap:
                 rows = _put_in_place(settings, archive, swap)

@@ -67,7 +67,8 @@ def backup_command(context: click.Context, file: Path, with_history: bool, as_js
 @click.pass_context
 def restore_command(context: click.Context, file: Path, only_check: bool, as_json: bool) -> None:
     settings, clock = settings_of(context), SystemClock()
-    with _bar(_t("cli.restore_progress")) as progress:
+    label = _t("cli.check_progress") if only_check else _t("cli.restore_progress")
+    with _bar(label) as progress:
         if only_check:
             manifest = check(file, progress)
             found, text = asdict(manifest), "cli.backup_whole"

@@ -220,11 +220,28 @@ def test_a_backup_is_of_one_moment_while_others_write(database_url: str, tmp_pat
         writer.join()
     for number in range(3):
         with Archive(tmp_path / f"{number}.zip") as archive:
-            archive.verify(quiet)
+            archive.verify()
             audited = len(list(archive.lines("state/audit.jsonl"))) - 1
             restarts = len(list(archive.lines("state/restarts.jsonl"))) - 1
         assert 0 <= audited - restarts <= 1
     database.close()
+
+
+def test_the_progress_of_backup_and_restore_rises_to_the_end(tmp_path: Path) -> None:
+    settings, file = installation(tmp_path / "home"), tmp_path / "daq.zip"
+    seen: list[float] = []
+
+    def watch(done: int, total: int) -> None:
+        seen.append(done / total)
+
+    clock, database = SystemClock(), fill(settings)
+    back_up(settings, database, clock, file, with_history=True, progress=watch)
+    assert seen == sorted(seen)
+    assert 0 < seen[0] < 0.5 < seen[-1] <= 1
+    seen.clear()
+    restore(settings, clock, file, actor="console:test", progress=watch)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
 
 
 def test_the_archive_is_for_its_owner_alone_and_without_what_lets_one_in_now(
