@@ -241,7 +241,8 @@ class Step:
             last_change=self._now if changed else alert.last_change,
         )
         if changed and alert.is_open:
-            self._tell(AlertEventKind.UPDATED, alert)
+            worse = condition.severity.rank > before[0].rank
+            self._tell(AlertEventKind.UPDATED, alert, worse=worse)
         return alert
 
     def _fired(self, track: Track) -> Track:
@@ -302,8 +303,8 @@ class Step:
             return replace(alert, state=AlertState.SHELVED, shelved_until=max(ends))
         return replace(alert, state=awake, shelved_until=None)
 
-    def _tell(self, kind: AlertEventKind, alert: Alert) -> None:
-        self._events.append(AlertEvent(kind=kind, at=self._now, alert=alert))
+    def _tell(self, kind: AlertEventKind, alert: Alert, *, worse: bool = False) -> None:
+        self._events.append(AlertEvent(kind=kind, at=self._now, alert=alert, worse=worse))
 
 
 def acknowledge(

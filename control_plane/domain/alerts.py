@@ -139,11 +139,16 @@ class AlertEventKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertEvent:
-    """One step in the life of an alert, with the alert as it was after it."""
+    """One step in the life of an alert, with the alert as it was after it.
+
+    Attributes:
+        worse: Of an update: the severity rose.
+    """
 
     kind: AlertEventKind
     at: datetime
     alert: Alert
+    worse: bool = False
     actor: str = ""
     reason: str = ""
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import peewee
+
 from control_plane.storage.columns import fit
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.models import Notification
@@ -97,6 +99,17 @@ class Notifications:
             )
             return [_notice(row) for row in rows]
 
+    def waiting(self, channel: str) -> list[Notice]:
+        """Return all that is queued, due or not, oldest first."""
+        with self._database.connection():
+            rows = (
+                Notification.select()
+                .where(Notification.channel == channel, Notification.state == QUEUED)
+                .order_by(Notification.id)
+                .limit(_READ_ROWS)
+            )
+            return [_notice(row) for row in rows]
+
     def next_due(self, channel: str) -> datetime | None:
         """Return when the next notice of a channel is due."""
         with self._database.connection():
@@ -142,11 +155,20 @@ class Notifications:
     def queued(self) -> dict[str, int]:
         """Return how many notices wait, by channel."""
         with self._database.connection():
-            rows = Notification.select(Notification.channel).where(Notification.state == QUEUED)
-            counts: dict[str, int] = {}
-            for row in rows:
-                counts[row.channel] = counts.get(row.channel, 0) + 1
-            return counts
+            rows: Any = (
+                Notification.select(Notification.channel, peewee.fn.COUNT(Notification.id))
+                .where(Notification.state == QUEUED)
+                .group_by(Notification.channel)
+                .tuples()
+            )
+            return {str(channel): int(count) for channel, count in rows}
+
+    def abandon(self, channel: str, now: datetime) -> None:
+        """Drop what waits for a channel that is no more."""
+        with self._database.connection():
+            Notification.update(state=DROPPED, ended_ms=to_ms(now)).where(
+                Notification.channel == channel, Notification.state == QUEUED
+            ).execute()
 
     def latest(self, channel: str, limit: int) -> list[Notice]:
         """Return the newest notices of a channel, newest first."""

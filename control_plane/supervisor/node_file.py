@@ -1,6 +1,5 @@
 """The list of other machines: ``DAQ_HOME/nodes.toml``."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ from collectors.contract.config_problems import (
     translate_problems,
 )
 from control_plane.domain.node import LOCAL_NODE
+from control_plane.secret_files import read_secret
 from control_plane.supervisor.transport import TcpAddress
 
 MAX_NODES = 100
-_OTHERS_MAY_READ = 0o077
 _URL = r"^https?://[A-Za-z0-9._\[\]:-]+/?$"
 
 
@@ -115,22 +114,8 @@ def _address(path: Path, number: int, entry: NodeEntry, agent: str) -> TcpAddres
         port=port,
         tls=parts.scheme == "https",
         username=entry.username,
-        password=_password(path.parent / entry.password_file, *where),
+        password=read_secret(
+            path.parent / entry.password_file, where[0], f"{where[1]}.password_file"
+        ),
         agent=agent,
     )
-
-
-def _password(secret: Path, file: str, entry: str) -> str:
-    key = f"{entry}.password_file"
-    try:
-        mode = secret.stat().st_mode
-        text = secret.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or "not UTF-8"
-        params = {"path": str(secret), "reason": reason}
-        raise ConfigError.single(file, key, "missing_file", params) from None
-    if mode & _OTHERS_MAY_READ:
-        raise ConfigError.single(file, key, "open_secret", {"path": str(secret)})
-    if not text or re.search(r"[\x00-\x1f\x7f]", text):
-        raise ConfigError.single(file, key, "bad_secret", {"path": str(secret)})
-    return text

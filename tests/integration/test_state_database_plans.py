@@ -109,6 +109,7 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
         "was_sent": lambda r: r.was_sent("mail", 7),
         "end": lambda r: r.end([1], "sent", NOW),
         "retry": lambda r: r.retry([1], NOW, NOW, "refused"),
+        "abandon": lambda r: r.abandon("mail", NOW),
         "latest": lambda r: r.latest("mail", 10),
         "prune": lambda r: r.prune(NOW, timedelta(days=1)),
     },
