@@ -43,7 +43,7 @@ class GroupState:
         self._phase_s = phase_s(device_id, group.interval_s) if phase is None else phase
         self._interval_s = group.interval_s
         self._punctuality_of = punctuality_of
-        rules = {f"{device_id}/{point.name}": _rule_of(point) for point in points}
+        rules = {f"{device_id}/{point.name}": rule_of(point) for point in points}
         self._gate = Gate(rules) if any(map(_is_rule, rules.values())) else None
         self.points = tuple(rules)
         # A point that has never been read has no usable value either.
@@ -160,7 +160,8 @@ def fingerprint_of(group: PollGroup, points: Sequence[AnyPoint]) -> bytes:
     return digest.digest()
 
 
-def _rule_of(point: AnyPoint) -> Rule:
+def rule_of(point: AnyPoint) -> Rule:
+    """Return what a point's configuration says about storing it."""
     return _rule(point.deadband, point.max_silence_s, point.clamp)
 
 

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from collectors.contract.columns import Columns
+from collectors.contract.columns import Columns, columns_of
 from collectors.contract.config import AnyCollector, AnyDevice, AnyPoint, load_collector
 from collectors.contract.messages import sentence
 from collectors.contract.points import Quality, Sample
 from collectors.contract.signals import EXIT_OK
 from collectors.runtime.cli import EXIT_USAGE, PACKAGE
+from collectors.runtime.deadband import Gate
 from collectors.runtime.driver import (
     ConnectionLost,
     Traffic,
@@ -25,6 +26,7 @@ from collectors.runtime.driver import (
     describe,
     plan_of,
 )
+from collectors.runtime.group import rule_of
 from collectors.runtime.packed_config import expected_samples_per_s
 from collectors.runtime.table import render
 from collectors.runtime.values import fault
@@ -169,14 +171,15 @@ async def _read_all(
         found: dict[str, Sample] = {}
         driver = create_driver(protocol, device, traffic[device.id], lambda _lost: None, home)
         wanted = {point.group for point in device.points}
+        gate = Gate({f"{device.id}/{point.name}": rule_of(point) for point in device.points})
         quality = Quality.BAD_COMM
         try:
             await driver.connect()
             for group in device.groups:
                 if group.id in wanted:
                     reading = await driver.read(group.id)
-                    samples = reading.samples() if isinstance(reading, Columns) else reading
-                    found |= {sample.point: sample for sample in samples}
+                    columns = reading if isinstance(reading, Columns) else columns_of(reading)
+                    found |= {sample.point: sample for sample in gate.clamped(columns).samples()}
         except ConnectionLost as lost:
             quality = lost.quality
             place = {"device": device.id, "host": device.host, "port": device.port}

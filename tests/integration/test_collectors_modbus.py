@@ -1,6 +1,9 @@
 """A Modbus collector against simulated devices: types, framings, gateways, writes, reloads."""
 
+import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -388,3 +391,20 @@ def test_a_value_outside_its_clamp_is_never_stored_as_good(tmp_path: Path) -> No
         (None, Quality.BAD_RANGE),
     }
     assert all(a.quality != b.quality for a, b in pairwise(samples))
+
+
+def test_once_judges_a_value_like_the_running_collector(tmp_path: Path) -> None:
+    with simulator(tmp_path, *words(0, 7, 500)) as plc:
+        limits = {"clamp": "[0, 100]"}
+        points = [point("in", "holding:0", **limits), point("out", "holding:1", **limits)]
+        file = write_file(tmp_path, device("plc", plc.port, *points))
+        result = subprocess.run(
+            [sys.executable, "-m", "collectors", "once", str(file), "--json"],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            check=False,
+        )
+    rows = {row["point"]: (row["value"], row["quality"]) for row in json.loads(result.stdout)}
+    assert rows == {"plc/in": (7, "GOOD"), "plc/out": (None, "BAD_RANGE")}
+    assert result.returncode == 1
