@@ -185,3 +185,32 @@ def test_an_ascii_request_meets_silence_and_the_connection_stays_usable(simulato
         connection.settimeout(5)
         connection.sendall(REQUEST)
         assert receive(connection, len(ANSWER)) == ANSWER
+
+
+# What the stock client makes of faults: the values that a collector must never store.
+
+
+def test_a_late_answer_makes_the_stock_client_return_another_register(simulator):
+    with client_of(simulator) as client:
+        client._sock.settimeout(0.2)
+        simulator.write("speed", 1111)
+        simulator.fault("delay", delay_s=0.4, count=1)
+        with pytest.raises(TimeoutError):
+            client.batchread_wordunits("D100", 1)
+        client._sock.settimeout(5)
+        assert client.batchread_wordunits("D200", 1) == [1111], "D200 holds 320"
+
+
+def test_an_answer_in_pieces_makes_the_stock_client_return_zeros(simulator):
+    simulator.write("dwell", 77)
+    simulator.fault("split", chunk_bytes=31, pause_s=0.2, count=1)
+    with client_of(simulator) as client:
+        # D100 and ten more have come; the rest is made up, D200 among it.
+        assert client.batchread_wordunits("D100", 101)[-1] == 0
+
+
+def test_a_closed_connection_makes_the_stock_client_return_zeros(simulator):
+    simulator.write("dwell", 77)
+    simulator.fault("close_before", count=1)
+    with client_of(simulator) as client:
+        assert client.batchread_wordunits("D200", 2) == [0, 0]
