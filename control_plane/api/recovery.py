@@ -1,5 +1,6 @@
 """What automatic recovery does and why not, and maintenance."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from control_plane.api.parameters import whole_number
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.recovery import Decision, DecisionRecord, Maintenance
+from control_plane.recovery.memory import Memory
+from control_plane.recovery.service import is_in_maintenance
 from control_plane.storage.recovery import RecoveryDecisions
 
 MAX_DECISIONS = 500
@@ -36,12 +39,14 @@ def recovery_blueprint(plane: ControlPlane) -> Blueprint:
     def show() -> Response:
         """Say for each collector what is done about it now, or why nothing is."""
         actor_with(Permission.VIEW)
-        language = language_of_request()
+        language, only = language_of_request(), request.args.get("process")
+        windows = {window.process: window for window in maintenance.present()}
         return jsonify(
             collectors=[
                 _decision(decision, language)
-                | {"circuit": plane.recovery.memory_of(name).circuit.value}
+                | _state(plane.recovery.memory_of(name), name, windows)
                 for name, decision in sorted(plane.recovery.latest().items())
+                if only in (None, name)
             ],
             dry_run=plane.console.limits.recovery.dry_run,
             problems=[problem.text(language) for problem in plane.console.limits.problems],
@@ -76,6 +81,15 @@ def recovery_blueprint(plane: ControlPlane) -> Blueprint:
         return Response(status=204)
 
     return blueprint
+
+
+def _state(memory: Memory, name: str, windows: Mapping[str, Maintenance]) -> dict[str, object]:
+    window = is_in_maintenance(windows, name)
+    return {
+        "circuit": memory.circuit.value,
+        "factor": memory.factor,
+        "maintenance": _window(window) if window else None,
+    }
 
 
 def _decision(decision: Decision, language: str) -> dict[str, object]:

@@ -7,11 +7,14 @@ import type {
   ExportQuery,
   History,
   LogPage,
+  Maintenance,
   NodeList,
   Point,
   Problem,
   ProcessList,
   ProcessStatus,
+  Recovery,
+  RecoveryRecord,
   Session,
   StorageState,
   SystemState,
@@ -137,6 +140,18 @@ export const api = {
   process: (name: string) => request<ProcessStatus>(processPath(name)),
   command: (name: string, action: CommandAction) =>
     request<CommandResult>(`${processPath(name)}/${action}`, { method: 'POST' }),
+  recovery: async (name: string, signal?: AbortSignal) => {
+    const query = new URLSearchParams({ process: name })
+    const [present, past] = await Promise.all([
+      request<Recovery>(`/api/v1/recovery?${query}`, { signal }),
+      request<{ decisions: RecoveryRecord[] }>(`/api/v1/recovery/decisions?${query}&limit=10`, { signal }),
+    ])
+    return { state: present.collectors[0] ?? null, isDryRun: present.dry_run, past: past.decisions }
+  },
+  beginMaintenance: (process: string, minutes: number, reason: string) =>
+    request<Maintenance>('/api/v1/maintenance', { method: 'POST', body: { process, minutes, reason } }),
+  endMaintenance: (process: string) =>
+    request<undefined>(`/api/v1/maintenance/${encodeURIComponent(process)}`, { method: 'DELETE' }),
   logs: (name: string, tail: number, cursor: string | null, signal?: AbortSignal) => {
     const query = new URLSearchParams({ tail: String(tail) })
     if (cursor !== null) query.set('cursor', cursor)

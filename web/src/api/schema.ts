@@ -139,6 +139,43 @@ export interface NodeList {
   problems: string[]
 }
 
+export interface RecoveryDecision {
+  process: string
+  rule: string
+  /** What is wrong, in words. */
+  cause: string
+  action: string
+  action_text: string
+  guard: string | null
+  /** Why the action is not taken, in words; empty where nothing holds it back. */
+  reason: string
+}
+
+export interface Maintenance {
+  /** `*` is every collector. */
+  process: string
+  until: string
+  actor: string
+  reason: string
+}
+
+export interface RecoveryState extends RecoveryDecision {
+  circuit: 'closed' | 'open' | 'half_open'
+  factor: number
+  maintenance: Maintenance | null
+}
+
+export interface RecoveryRecord extends RecoveryDecision {
+  id: number
+  at: string
+  outcome: 'none' | 'planned' | 'sent' | 'done' | 'failed' | 'refused' | 'unknown'
+}
+
+export interface Recovery {
+  collectors: RecoveryState[]
+  dry_run: boolean
+}
+
 export interface ProcessList {
   processes: ProcessStatus[]
   supervisor: SupervisorState

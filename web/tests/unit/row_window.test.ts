@@ -33,9 +33,12 @@ describe('the rows of the grid', () => {
     const group = page.find('[role=rowgroup]').element
     vi.spyOn(group, 'getBoundingClientRect').mockReturnValue({ top: -48 * 1_000 } as DOMRect)
     window.dispatchEvent(new Event('scroll'))
-    await vi.waitFor(() => {
-      expect(names()).toContain('line1000')
-    })
+    await vi.waitFor(
+      () => {
+        expect(names()).toContain('line1000')
+      },
+      { timeout: 4_000 },
+    )
     expect(names()).not.toContain('line0')
     const row = page.find('[data-testid=collector-row-line1000]')
     expect(row.attributes('aria-rowindex')).toBe('1002')
