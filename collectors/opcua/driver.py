@@ -11,6 +11,7 @@ from collectors.opcua.publishing import Publisher
 from collectors.opcua.security import Security
 from collectors.opcua.session import Session
 from collectors.opcua.subscription import SubscribedGroup
+from collectors.opcua.values import joined
 from collectors.opcua.writing import write
 from collectors.runtime.driver import ConnectionLost, OnLost, Traffic
 
@@ -29,6 +30,8 @@ class OpcUaDriver:
         self._groups: dict[str, PolledGroup | SubscribedGroup] = {}
         self._retired: list[PolledGroup | SubscribedGroup] = []
         """Replaced by a reload; their subscriptions are still at the server."""
+        self._leftovers: dict[str, Columns] = {}
+        """What had come when a session broke; it is told with the next reading."""
         self._set_device(device)
 
     async def connect(self) -> None:
@@ -42,7 +45,9 @@ class OpcUaDriver:
             raise ConnectionLost("not connected")
         while self._retired:
             await self._retired.pop().drop()
-        return await self._groups[group_id].read()
+        columns = await self._groups[group_id].read()
+        before = self._leftovers.pop(group_id, None)
+        return columns if before is None else joined([before, columns])
 
     async def write(self, point_name: str, value: Value) -> Sample:
         if self._session is None:
@@ -55,11 +60,13 @@ class OpcUaDriver:
         before = self._plans
         self._set_device(device)
         for group_id in before.keys() | self._plans.keys():
-            if before.get(group_id) != self._plans.get(group_id) and self._groups:
-                if group_id in self._groups:
-                    self._retired.append(self._groups.pop(group_id))
-                if group_id in self._plans:
-                    self._groups[group_id] = self._make(group_id)
+            if before.get(group_id) == self._plans.get(group_id):
+                continue
+            self._leftovers.pop(group_id, None)  # some of its points may be gone
+            if group_id in self._groups:
+                self._retired.append(self._groups.pop(group_id))
+            if group_id in self._plans and self._publisher is not None:
+                self._groups[group_id] = self._make(group_id)
         return True
 
     def forget(self) -> None:
@@ -68,10 +75,15 @@ class OpcUaDriver:
 
     async def close(self) -> None:
         session, self._session = self._session, None
+        for group_id, group in self._groups.items():
+            if isinstance(group, SubscribedGroup) and (left := group.leftover()):
+                before = self._leftovers.get(group_id)
+                self._leftovers[group_id] = left if before is None else joined([before, left])
         self._groups.clear()
         self._retired.clear()
         if self._publisher is not None:
             self._publisher.close()
+            self._publisher = None
         if session is not None:
             await session.close()
 

@@ -67,6 +67,7 @@ class SubscribedGroup:
         messages = MAX_FACTOR * math.ceil(group.interval_s / group.publishing_s)
         self._held_limit = max(_MIN_HELD, messages * group.changes_kept * len(nodes))
         self._subscription_id: int | None = None
+        self._unsent: list[Columns] = []
         self._start_anew()
 
     def start_over(self) -> None:
@@ -79,11 +80,12 @@ class SubscribedGroup:
         Raises:
             ConnectionLost: the server does not send what was subscribed, or the session broke.
         """
-        parts = []
+        gap: list[Columns] = []
         if self._subscription_id is not None and (trouble := self._find_trouble()):
             facts = {"first": self._points[0], "group": self._group.id, "reason": trouble}
             _log.warning("subscription is made anew", extra=facts)
-            parts += [self._fetched(), self._stale()]
+            self._unsent.append(self._fetched())
+            gap.append(self._stale())
             await self.drop()
         try:
             if self._subscription_id is None:
@@ -92,8 +94,15 @@ class SubscribedGroup:
                 await self._monitor(list(self._refused))
         except UaStatusCodeError as exc:
             raise ConnectionLost(f"subscription refused: {exc}") from exc
-        parts.append(self._fetched())
+        parts, self._unsent = [*self._unsent, *gap, self._fetched()], []
         return parts[0] if len(parts) == 1 else joined(parts)
+
+    def leftover(self) -> Columns:
+        """Return what has come and was not fetched before the session broke."""
+        parts, self._unsent = self._unsent, []
+        with contextlib.suppress(ConnectionLost):
+            parts.append(self._fetched(changes_only=True))
+        return joined(parts)
 
     async def drop(self) -> None:
         """Delete the subscription at the server.
@@ -105,6 +114,7 @@ class SubscribedGroup:
         if number is None:
             return
         self._publisher.remove(number)
+        self._traffic.lost_changes += self._held
         self._start_anew()
         request = ua.DeleteSubscriptionsRequest()
         request.Parameters.SubscriptionIds = [ua.UInt32(number)]
@@ -200,8 +210,9 @@ class SubscribedGroup:
         silent_s = time.monotonic() - self._heard_mono
         return f"nothing for {silent_s:.1f} s" if silent_s > self._silence_limit_s else ""
 
-    def _fetched(self) -> Columns:
-        arrived, self._arrived, self._held = self._arrived, deque(), 0
+    def _fetched(self, *, changes_only: bool = False) -> Columns:
+        arrived, self._arrived = self._arrived, deque()
+        change_count, self._held = self._held, 0
         handles: list[int] = []
         readings: list[Reading] = []
         received: list[tuple[int, int]] = []
@@ -212,14 +223,15 @@ class SubscribedGroup:
             received.append((received_ns, len(changes)))
             self._current.update(changes)
         now_ns = self._heard_ns or time.time_ns()
-        self._add_unchanged(handles, readings, received)
+        if not changes_only:
+            self._add_unchanged(handles, readings, received)
         try:
             fetched = self._columns(handles, readings, now_ns, received)
         except IndexError:
             raise ConnectionLost("the server sends an item that was not asked for") from None
         if fetched.codes:
-            overflows = sum(code & OVERFLOW == OVERFLOW for code in fetched.codes)
-            self._traffic.lost_changes += overflows
+            overflows = [code for code in fetched.codes[:change_count] if _has_overflow(code)]
+            self._traffic.lost_changes += len(overflows)
         return fetched
 
     def _add_unchanged(
@@ -261,3 +273,7 @@ class SubscribedGroup:
             source_ns=Runs([(now_ns, count)]),
             received_ns=Runs([(now_ns, count)]),
         )
+
+
+def _has_overflow(status: int) -> bool:
+    return status & OVERFLOW == OVERFLOW

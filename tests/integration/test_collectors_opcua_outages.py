@@ -90,6 +90,30 @@ def close_connections(server: OpcUaServer) -> None:
         client.transport.abort()
 
 
+def test_changes_that_came_before_the_connection_broke_are_told_after_it(
+    server: OpcUaServer,
+) -> None:
+    async def scenario() -> list[Sample]:
+        group = {"interval_s": 5.0, "publishing_interval_s": 0.02, "sampling_interval_s": 0.01}
+        async with reader_of(server.port, ("a",), mode="subscribe", group=group) as reader:
+            await reader.read()
+            for value in (1.0, 2.0, 3.0):
+                await asyncio.to_thread(server.write, "a", value)
+                heard = reader.traffic.requests
+                while reader.traffic.requests == heard:
+                    await asyncio.sleep(0.005)
+            server.loop.call_soon_threadsafe(close_connections, server)
+            while not reader.lost:
+                await asyncio.sleep(0.005)
+            await reader.driver.close()
+            await reader.driver.connect()
+            return await reader.read()
+
+    samples = asyncio.run(asyncio.wait_for(scenario(), 15))
+    assert [s.value for s in samples] == [1.0, 2.0, 3.0, 3.0]
+    assert {s.quality for s in samples} == {Quality.GOOD}
+
+
 def test_a_session_that_the_server_forgot_is_a_lost_connection(server: OpcUaServer) -> None:
     async def scenario() -> None:
         async with reader_of(server.port, NAMES, mode="subscribe") as reader:
