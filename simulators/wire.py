@@ -11,6 +11,8 @@ from simulators.faults import SPOILING_FAULTS, Counters, Effect
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER, on, 0 s: closing sends RST."""
+_MOST_WAITING = 1000
+"""Answers held back, beyond which a client is read no further."""
 
 Record = Callable[[tuple[str, ...]], None]
 
@@ -53,6 +55,8 @@ class Wire:
             return
         self.flush()
         self._waiting.append(reply)
+        if len(self._waiting) == _MOST_WAITING:
+            self._transport.pause_reading()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._send_waiting())
 
@@ -74,6 +78,8 @@ class Wire:
     async def _send_waiting(self) -> None:
         while self._waiting and not self._transport.is_closing():
             await self._send(self._waiting.popleft())
+            if len(self._waiting) == _MOST_WAITING // 2:
+                self._transport.resume_reading()
         self._task = None
 
     async def _send(self, reply: Reply) -> None:
