@@ -255,7 +255,9 @@ def _rows(polls: list[Columns]) -> list[tuple[int, int, Value | None, int]]:
 def _bench_queries(reader: EmbeddedReader, plain: sqlite3.Connection, cycles: int) -> None:
     rng = random.Random(3)
     buckets = 1000
-    print(f"one series in {buckets} buckets      p50      p95        plain rows p50      p95")
+    print(
+        f"one series, {buckets} buckets   p50      p95      CPU   plain rows p50      p95      CPU"
+    )
     for hours in (1, 24, 24 * 7):
         if hours > 1 and hours * 3600 > cycles:
             break
@@ -277,15 +279,18 @@ def _bench_queries(reader: EmbeddedReader, plain: sqlite3.Connection, cycles: in
                 found.resolution_ns
             ):
                 raise SystemExit(f"{_SERIES[number]}: the two do not agree")
-        ours, theirs = _percentiles(embedded_cost.steps_s), _percentiles(plain_cost.steps_s)
-        print(f"{hours:3} h{' ':22}", end="")
-        print(f"{ours[0] * 1e3:6.2f} ms{ours[1] * 1e3:6.2f} ms", end="")
-        print(f"{theirs[0] * 1e3:20.2f} ms{theirs[1] * 1e3:6.2f} ms")
+        print(f"{hours:3} h{' ':16}{_row(embedded_cost)}{' ':10}{_row(plain_cost)}")
     cost = Cost()
     for _ in range(20):
         with cost.adding():
             reader.latest(_SERIES)
     print(f"newest value of {_A_CYCLE} series {_percentiles(cost.steps_s)[0] * 1e3:.1f} ms")
+
+
+def _row(cost: Cost) -> str:
+    p50, p95 = _percentiles(cost.steps_s)
+    cpu_s = cost.cpu_s / len(cost.steps_s)
+    return "".join(f"{value * 1e3:6.2f} ms" for value in (p50, p95, cpu_s))
 
 
 def _percentiles(values: list[float]) -> tuple[float, float]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collectors.contract.points import Quality, Sample
 from collectors.history.embedded.live_reader import (
@@ -16,8 +16,7 @@ from collectors.history.embedded.live_reader import (
     series_names,
 )
 from collectors.history.embedded.points import Floats, Points
-from collectors.history.embedded.range_query import Answer, Grid, RangeQuery, reading
-from collectors.history.embedded.rollup import Summaries
+from collectors.history.embedded.range_query import Answer, RangeQuery, reading
 from collectors.history.embedded.schema import LIVE
 from collectors.history.read import Bucket, LatestValue, SeriesRange
 from collectors.history.values import Kind, Raw, typed
@@ -100,39 +99,33 @@ def _raws(points: Points) -> Iterator[Raw]:
 def _buckets(answer: Answer) -> Iterator[Bucket]:
     if answer.grid is None or answer.summaries is None:
         return
-    found = answer.summaries
+    grid, found = answer.grid, answer.summaries
+    is_number = found.numbers > 0
+    mean = found.total / np.maximum(found.numbers, 1)
+    if not np.isfinite(mean).all():
+        # The sum can be too large for a float; then the middle is as good an answer.
+        with np.errstate(invalid="ignore"):
+            mean = np.where(np.isfinite(mean), mean, found.minimum / 2 + found.maximum / 2)
     rows = zip(
-        found.keys.tolist(),
-        found.numbers.tolist(),
-        found.minimum.tolist(),
-        _means(found).tolist(),
-        found.maximum.tolist(),
+        (grid.origin_ns + found.keys * grid.width_ns).tolist(),
+        _or_none(found.minimum, is_number),
+        _or_none(mean, is_number),
+        _or_none(found.maximum, is_number),
         found.good.tolist(),
         found.bad.tolist(),
         strict=True,
     )
-    for key, numbers, minimum, mean, maximum, good, bad in rows:
+    for start_ns, minimum, average, maximum, good, bad in rows:
         yield Bucket(
-            start_ns=_start_ns(answer.grid, key),
-            minimum=minimum if numbers else None,
-            mean=_finite(mean, minimum, maximum) if numbers else None,
-            maximum=maximum if numbers else None,
-            good=good,
-            bad=bad,
+            start_ns=start_ns, minimum=minimum, mean=average, maximum=maximum, good=good, bad=bad
         )
 
 
-def _start_ns(grid: Grid, key: int) -> int:
-    return grid.origin_ns + key * grid.width_ns
-
-
-def _means(found: Summaries) -> Floats:
-    return found.total / np.maximum(found.numbers, 1)
-
-
-def _finite(mean: float, minimum: float, maximum: float) -> float:
-    """Return the mean, or the middle if the sum was too large for a float."""
-    return mean if math.isfinite(mean) else minimum / 2 + maximum / 2
+def _or_none(values: Floats, is_number: NDArray[np.bool_]) -> list[float | None]:
+    found: list[float | None] = values.tolist()
+    if is_number.all():
+        return found
+    return [value if here else None for value, here in zip(found, is_number.tolist(), strict=True)]
 
 
 def _bucket_of_sample(sample: Sample) -> Bucket:
