@@ -150,7 +150,12 @@ class Gate:
         """Tell whether this is a whole reading; take over its order the first time."""
         if points is self._points:
             return True
-        if self._is_ordered or len(points) != len(self._points):
+        if self._is_ordered:
+            if points != self._points:
+                return False
+            self._points = points  # the same names from a driver that has planned anew
+            return True
+        if len(points) != len(self._points):
             return False
         if set(points) != set(self._points):
             return False

@@ -1,6 +1,7 @@
 """What is stored of the readings of a group: clamp, deadband and longest silence."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -149,6 +150,17 @@ def test_the_order_in_which_a_device_is_read_need_not_be_that_of_the_file() -> N
     assert cycle([2.0, 0, 0], 100) == ([None, 0, 0], [0, 1, 2])
     assert cycle([0.5, 1, 9], 101) == ([0.5, 1, 9], [0, 1])
     assert cycle([0.5, 1, 11], 102) == ([0.5, 1, 11], [0, 2])
+
+
+def test_a_driver_that_plans_anew_does_not_start_the_rules_over() -> None:
+    watch = gate(Rule(deadband=1.0), Rule(deadband=1.0))
+    assert stored(watch, columns([1, 1])) == [0, 1]
+    assert stored(watch, columns([1, 1])) == []
+    for _ in range(2):
+        again = replace(columns([1, 5]), points=tuple("plc/" + name for name in "ab"))
+        assert watch._is_regular(again.points)
+        assert stored(watch, again) in ([1], [])
+    assert watch._is_regular(again.points)
 
 
 class Naive:
