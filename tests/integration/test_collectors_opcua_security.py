@@ -21,6 +21,7 @@ from collectors.contract.points import Quality
 from collectors.opcua import session
 from collectors.opcua.pki import UnusableKey, fingerprint_of, own_identity
 from collectors.runtime.driver import ConnectionLost
+from collectors.runtime.testing import RunningCollector
 
 PASSWORD = "s3cret-Pä55"
 POLICIES = [
@@ -298,3 +299,26 @@ def test_test_read_shows_the_fingerprint_and_nothing_shows_the_password(
     assert fingerprint_at(server) in done.stderr
     assert PASSWORD not in done.stdout + done.stderr
     assert (tmp_path / "pki" / "opcua" / "client.pem").exists()
+
+
+def test_a_running_collector_writes_the_password_nowhere(
+    plain_server: OpcUaServer, tmp_path: Path, password_file: str
+) -> None:
+    home = tmp_path / "home"
+    file = home / "collectors.d" / "line1.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        'name = "line1"\nprotocol = "opcua"\nlog_level = "debug"\n[[devices]]\nid = "plc"\n'
+        f'endpoint = "opc.tcp://127.0.0.1:{plain_server.port}"\ntimeout_s = 3.0\n'
+        f'user = "operator"\npassword_file = "{password_file}"\nallow_plain_password = true\n'
+        f'[[devices.points]]\nname = "a"\nnode_id = "nsu={NAMESPACE};s=a"\n'
+    )
+    with RunningCollector(file, home) as collector:
+        collector.reading()
+        command_line = Path(f"/proc/{collector.pid}/cmdline").read_bytes()
+        collector.stop()
+    written = [path for path in home.rglob("*") if path.is_file()]
+    assert len(written) > 3
+    for secret in (PASSWORD.encode(), PASSWORD.encode("unicode_escape")):
+        assert secret not in command_line
+        assert [path for path in written if secret in path.read_bytes()] == []
