@@ -189,6 +189,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     recovery = _recovery(console)
     monitor.tell(lambda picture: recovery.consider(list(picture.processes.values())))
     scheduler = Scheduler(_jobs(console, monitor, process_history))
+    monitor.tell(lambda _: scheduler.check_clock(clock.now(), clock.monotonic()))
     with contextlib.ExitStack() as stack:
         stack.callback(console.database.close)
         stack.callback(console.nodes.close)

@@ -13,6 +13,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 log = logging.getLogger(__name__)
 
+_STEP_S = 2.0
+"""Smaller steps of the clock are everyday work of NTP."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -28,6 +31,7 @@ class Scheduler:
     """Runs a table of jobs; an error in one is logged and ends neither it nor the others."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
+        self._offset_s: float | None = None
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(2)},
@@ -43,6 +47,22 @@ class Scheduler:
         """Let running jobs end, start no more."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+
+    def check_clock(self, wall: datetime, monotonic_s: float) -> None:
+        """Plan every job anew when the wall clock was set; to be called every few seconds.
+
+        APScheduler plans by the wall clock: after a step back by an hour it would do nothing for
+        an hour.
+        """
+        offset_s = wall.timestamp() - monotonic_s
+        step_s = 0.0 if self._offset_s is None else offset_s - self._offset_s
+        if self._offset_s is None or abs(step_s) > _STEP_S:
+            self._offset_s = offset_s
+        if abs(step_s) <= _STEP_S:
+            return
+        log.warning("the clock was set", extra={"step_s": round(step_s, 1)})
+        for job in self._scheduler.get_jobs():
+            job.reschedule(job.trigger)
 
     def next_runs(self) -> dict[str, datetime | None]:
         """Return when each job runs next, UTC."""

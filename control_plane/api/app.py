@@ -4,6 +4,7 @@ from flask import Flask, Response, g, request
 
 from control_plane.api.commands import commands_blueprint
 from control_plane.api.errors import register_error_handlers
+from control_plane.api.health import health_blueprint
 from control_plane.api.history import history_blueprint
 from control_plane.api.identity import identify
 from control_plane.api.live import register_live_channel, without_compression
@@ -54,6 +55,7 @@ def create_app(plane: ControlPlane) -> Flask:
     app.register_blueprint(session_blueprint(plane))
     app.register_blueprint(processes_blueprint(plane))
     app.register_blueprint(commands_blueprint(plane))
+    app.register_blueprint(health_blueprint(plane))
     app.register_blueprint(history_blueprint(plane))
     app.register_blueprint(system_blueprint(plane))
     app.register_blueprint(nodes_blueprint(plane))

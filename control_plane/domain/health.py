@@ -89,3 +89,31 @@ class ProcessHealth:
     confidence: float
     since: datetime | None
     checks: tuple[HealthCheckResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthIssue:
+    """One check of one collector that is not as it should be."""
+
+    process_name: str
+    check: HealthCheckResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemHealthSummary:
+    """How all collectors are.
+
+    Attributes:
+        overall_status: The worst of those that should run.
+        issues: Worst first.
+    """
+
+    overall_status: HealthStatus
+    total_processes: int
+    healthy_processes: int
+    warning_processes: int
+    critical_processes: int
+    unknown_processes: int
+    stopped_processes: int
+    last_check_time: datetime
+    issues: tuple[HealthIssue, ...]

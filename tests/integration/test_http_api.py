@@ -315,3 +315,24 @@ def test_a_bulk_command_needs_the_role_and_supervisord(
     operator = bearer(plane, Role.OPERATOR)
     answer = client.post("/api/v1/processes:bulk", json=body, headers=operator)
     assert answer.json["code"] == "supervisor_unreachable"
+
+
+def test_the_summary_counts_what_is_unknown_and_the_report_can_be_kept(
+    client: FlaskClient, plane: ControlPlane
+) -> None:
+    headers = bearer(plane, Role.VIEWER)
+    summary = client.get("/api/v1/health", headers=headers).json
+    assert (summary["overall_status"], summary["total_processes"]) == ("unknown", 2)
+    assert (summary["unknown_processes"], summary["healthy_processes"]) == (2, 0)
+    first = summary["issues"][0]
+    assert (first["check_type"], first["status"]) == ("process_alive", "unknown")
+    assert "does not answer" in first["message"]
+    page = client.get("/api/v1/health/report", headers=headers | {"Accept-Language": "zh-CN"})
+    assert page.mimetype == "text/html"
+    assert "attachment" in page.headers["Content-Disposition"]
+    text = page.get_data(as_text=True)
+    assert "健康报告" in text
+    assert "line1" in text
+    kept = client.get("/api/v1/health/report?format=json", headers=headers).json
+    assert {each["name"] for each in kept["collectors"]} == {"line1", "broken"}
+    assert client.get("/api/v1/health/report?format=pdf", headers=headers).status_code == 400
