@@ -207,6 +207,25 @@ def test_pruning_deletes_whole_days_and_nothing_else(store: EmbeddedStore, tmp_p
     assert store.prune(4, now_ns=now_ns) == []
 
 
+def test_rollups_are_deleted_by_whole_months_and_later_than_samples(
+    store: EmbeddedStore, tmp_path: Path
+) -> None:
+    for days in (0, 40, 80, 120):
+        at_ns = _NOON_NS + days * _DAY_NS
+        store.append("line1", [record([reading(days, at_ns)])])
+    store.seal_all()
+    now_ns = _NOON_NS + 120 * _DAY_NS  # 2027-03-23
+    assert len(store.prune(30, keep_rollup_days=60, now_ns=now_ns)) == 3
+    assert sorted(path.name for path in tmp_path.glob("*-*.db")) == [
+        "2027-03-23.db",
+        "rollup-2027-01.db",
+        "rollup-2027-02.db",
+        "rollup-2027-03.db",
+    ]
+    answer = EmbeddedReader(tmp_path).range("line1/plc/x", _NOON_NS, now_ns + 1, buckets=100)
+    assert [bucket.mean for bucket in answer.buckets] == [40, 80, 120]
+
+
 def test_a_clock_far_ahead_does_not_prune_everything(store: EmbeddedStore, tmp_path: Path) -> None:
     for day in range(3):
         store.append("line1", [record([reading(day, _NOON_NS + day * _DAY_NS)])])
