@@ -7,7 +7,7 @@ when its quality or code changes, and when nothing was stored for ``max_silence_
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from collectors.contract.columns import Columns, Runs
@@ -39,6 +39,7 @@ class Gate:
         """Take the rule of each point of a group by ``DEVICE/POINT``."""
         self._has_bands = any(rule.deadband is not None for rule in rules.values())
         self._points = tuple(rules)
+        self._has_texts = False
         self._is_ordered = False
         """The points are in the order in which whole readings come."""
         self._bands = array(
@@ -77,34 +78,62 @@ class Gate:
         """Return which readings to store, in order, and take them as stored; ``None`` is all."""
         if not self._has_bands:
             return None
-        all_good = not columns.codes and not any(columns.qualities)  # GOOD is 0
-        kept = None
-        if self._is_regular(columns.points) and all_good:
-            kept = self._kept_of_numbers(columns)
-        return self._kept_one_by_one(columns) if kept is None else kept
-
-    def _kept_of_numbers(self, columns: Columns) -> list[int] | None:
-        """Return the places of a whole reading of good numbers to store; ``None`` if it is none."""
-        last = self._last
+        if not self._is_regular(columns.points):
+            return self._kept_one_by_one(columns, range(len(columns)))
         try:
-            kept = [
-                i
-                for i, (value, before, band) in enumerate(
-                    zip(columns.values, last, self._bands, strict=True)
-                )
-                if not -band <= value - before <= band  # type: ignore[operator] # see except
-            ]
-        except TypeError:  # a text, or a bad reading
-            return None
+            return self._kept_at_once(columns)
+        except TypeError:
+            self._has_texts = True  # a text cannot be subtracted
+            return self._kept_at_once(columns)
+
+    def _kept_at_once(self, columns: Columns) -> list[int]:
+        """Return the places of a whole reading to store; good numbers are judged together."""
+        odd = self._odd_places(columns)
+        values = columns.values
+        if odd:
+            values = list(values)
+            for i in odd:
+                values[i] = _NEVER
+        last = self._last
+        kept = [
+            i
+            for i, (value, before, band) in enumerate(zip(values, last, self._bands, strict=True))
+            if not -band <= value - before <= band  # type: ignore[operator] # see admit
+        ]
         now_ns = columns.received_ns[-1]
-        if now_ns >= self._repeat_ns or self._abnormal:
-            kept = sorted({*kept, *self._abnormal, *self._due(now_ns)})
-            self._abnormal.clear()
-        for i in kept:
-            last[i] = columns.values[i]  # type: ignore[assignment] # not None, or see except
-            self._stored_ns[i] = now_ns
-            self._status[i] = _GOOD
+        if odd or self._abnormal or now_ns >= self._repeat_ns:
+            due = self._due(now_ns) if now_ns >= self._repeat_ns else ()
+            numbers = {*kept, *self._abnormal, *due}.difference(odd)
+            single = self._kept_one_by_one(columns, sorted(odd), frozenset(due))
+            self._abnormal.intersection_update(odd)
+            kept = sorted(numbers)
+            self._note_numbers(kept, values, now_ns)
+            return sorted([*kept, *single])
+        self._note_numbers(kept, values, now_ns)
         return kept
+
+    def _odd_places(self, columns: Columns) -> set[int]:
+        """Return the places of what is no good number."""
+        odd: set[int] = set()
+        if any(columns.qualities):  # GOOD is 0
+            odd.update(i for i, quality in enumerate(columns.qualities) if quality)
+        if columns.codes:
+            odd.update(i for i, code in enumerate(columns.codes) if code)
+        if self._has_texts:
+            odd.update(i for i, value in enumerate(columns.values) if isinstance(value, str))
+        return odd
+
+    def _note_numbers(
+        self, kept: Sequence[int], values: Sequence[Value | None], now_ns: int
+    ) -> None:
+        last, stored_ns, status = self._last, self._stored_ns, self._status
+        for i in kept:
+            last[i] = values[i]  # type: ignore[assignment] # a number, see _odd_places
+            stored_ns[i] = now_ns
+            status[i] = _GOOD
+        if self._texts:
+            for i in kept:
+                self._texts.pop(i, None)
 
     def _due(self, now_ns: int) -> list[int]:
         """Return the points that have been silent for long enough; note when to look again."""
@@ -119,32 +148,49 @@ class Gate:
         self._repeat_ns = min(rest_ns)
         return due
 
-    def _kept_one_by_one(self, columns: Columns) -> list[int]:
-        places = self._places_of(columns.points)
+    def _kept_one_by_one(
+        self, columns: Columns, wanted: Sequence[int], due: Collection[int] = ()
+    ) -> list[int]:
+        """Return which of the ``wanted`` readings to store; those of the places ``due`` are."""
+        places = self._places_of(columns.points) if not self._is_whole(columns) else None
         codes = columns.codes or Runs([(0, len(columns))])
         kept = []
-        readings = zip(
-            places, columns.values, columns.qualities, codes, columns.received_ns, strict=True
-        )
-        for i, (place, value, quality, code, at_ns) in enumerate(readings):
-            status = (quality, code)
+        for i in wanted:
+            place = i if places is None else places[i]
+            value, at_ns = columns.values[i], columns.received_ns[i]
+            status = (columns.qualities[i], codes[i])
             if (
-                status != self._status[place]
-                or not _is_within(value, self._last[place], self._bands[place])
+                place in due
+                or status != self._status[place]
+                or not self._is_same(place, value)
                 or at_ns - self._stored_ns[place] >= self._silence_ns[place]
             ):
                 kept.append(i)
                 self._note(place, value, status, at_ns)
         return kept
 
+    def _is_whole(self, columns: Columns) -> bool:
+        return columns.points is self._points
+
+    def _is_same(self, place: int, value: Value | None) -> bool:
+        """Tell whether a value is within the deadband of the one stored before."""
+        band, before = self._bands[place], self._last[place]
+        if band < 0:
+            return False
+        if value is None:
+            return before is _NEVER and place not in self._texts
+        if isinstance(value, str):
+            return self._texts.get(place) == value
+        return -band <= value - before <= band
+
     def _note(self, place: int, value: Value | None, status: tuple[int, int], at_ns: int) -> None:
-        self._last[place] = _NEVER if value is None else value
+        self._texts.pop(place, None)
+        if isinstance(value, str):
+            self._texts[place] = value
+        self._last[place] = _NEVER if value is None or isinstance(value, str) else value
         self._status[place] = _GOOD if status == _GOOD else status
         self._stored_ns[place] = at_ns
-        if status == _GOOD:
-            self._abnormal.discard(place)
-        else:
-            self._abnormal.add(place)
+        (self._abnormal.discard if status == _GOOD else self._abnormal.add)(place)
 
     def _is_regular(self, points: tuple[str, ...]) -> bool:
         """Tell whether this is a whole reading; take over its order the first time."""
@@ -171,7 +217,9 @@ class Gate:
     def _start_over(self) -> None:
         count = len(self._points)
         self._place: dict[str, int] = {}
-        self._last: list[Value] = [_NEVER] * count
+        self._last: list[float] = [_NEVER] * count
+        """Numbers; ``_NEVER`` where a text or nothing usable was stored."""
+        self._texts: dict[int, str] = {}
         self._stored_ns = array("q", bytes(8 * count))
         self._status = [_GOOD] * count
         self._abnormal: set[int] = set()
@@ -186,11 +234,3 @@ class Gate:
 
 def _is_outside(value: Value | None, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not low <= value <= high
-
-
-def _is_within(value: Value | None, before: Value, band: float) -> bool:
-    if value is None:
-        return before is _NEVER and band >= 0
-    if isinstance(value, str) or isinstance(before, str):
-        return band >= 0 and value == before
-    return -band <= value - before <= band

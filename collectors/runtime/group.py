@@ -17,6 +17,8 @@ from collectors.runtime.timing import Punctuality
 _LOG_PAUSE_S = 30.0
 """A point that comes and goes is logged once, not in each cycle."""
 
+_BAD = frozenset(int(quality) for quality in Quality if quality.is_bad)
+
 _log = logging.getLogger(__name__)
 
 PunctualityOf = Callable[[str, float], Punctuality]
@@ -109,9 +111,12 @@ class GroupState:
         usable = columns.qualities.count(Quality.GOOD) + columns.qualities.count(Quality.UNCERTAIN)
         if usable == len(columns) and (not self._bad or usable == len(self.points)):
             self._bad.clear()
-        elif columns.points:
+        elif columns.points is self.points:
+            readings = zip(columns.points, columns.qualities, strict=True)
+            self._bad = {point for point, quality in readings if quality in _BAD}
+        else:
             for point, quality in zip(columns.points, columns.qualities, strict=True):
-                (self._bad.add if Quality(quality).is_bad else self._bad.discard)(point)
+                (self._bad.add if quality in _BAD else self._bad.discard)(point)
         if len(self._bad) != self._reported_bad:
             self._report(columns)
 
@@ -122,6 +127,8 @@ class GroupState:
         if now - self._logged_mono < _LOG_PAUSE_S:
             level = logging.DEBUG
         self._logged_mono = now
+        if not _log.isEnabledFor(level):
+            return
         bad = [sample for sample in columns.samples() if sample.quality.is_bad]
         _log.log(
             level,
