@@ -6,7 +6,7 @@ import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from collectors.history.batch import decode, encode
 from collectors.history.embedded.reader import EmbeddedReader
 from collectors.history.embedded.schema import LIVE, SCHEMA_VERSION
 from collectors.history.embedded.store import EmbeddedStore
+from collectors.history.losses import Loss
+from collectors.history.read import Gap
 from collectors.history.segment import Position
 from collectors.history.spool_reader import Record
 
@@ -153,16 +155,6 @@ def test_a_batch_over_midnight_is_split_between_two_files(
     assert [sample.value for sample in all_samples(tmp_path)] == [-2, -1, 0, 1]
 
 
-def test_many_days_of_backlog_do_not_keep_many_files_open(
-    store: EmbeddedStore, tmp_path: Path
-) -> None:
-    for day in range(10):
-        store.append("line1", [record([reading(day, _NOON_NS + day * _DAY_NS)])])
-        store.seal_all()
-    assert len([*tmp_path.glob("*-wal")]) <= 6
-    assert [sample.value for sample in all_samples(tmp_path)] == list(range(10))
-
-
 @pytest.mark.parametrize("error_s", [2 * 3600, 40 * 366 * 86_400, -40 * 86_400])
 def test_a_wrong_device_clock_gives_an_uncertain_sample_at_the_time_of_receipt(
     store: EmbeddedStore, tmp_path: Path, error_s: int
@@ -192,50 +184,23 @@ def test_a_system_clock_that_was_ahead_does_not_hold_the_latest_value(
     assert len(all_samples(tmp_path)) == 5
 
 
-def test_pruning_deletes_whole_days_and_nothing_else(store: EmbeddedStore, tmp_path: Path) -> None:
-    for day in range(10):
-        samples = [reading(day, _NOON_NS + day * _DAY_NS, point=f"plc/{name}") for name in "xy"]
-        store.append("line1", [record(samples if day < 3 else samples[:1])])
-    store.seal_all()
-    (tmp_path / "notes.txt").write_text("mine")
-    now_ns = _NOON_NS + 9 * _DAY_NS
-    assert store.prune(4, now_ns=now_ns) == [date(2026, 11, 23 + day) for day in range(5)]
-    assert [sample.value for sample in all_samples(tmp_path)] == [5, 6, 7, 8, 9]
-    assert EmbeddedReader(tmp_path).series("") == ["line1/plc/x"]
-    assert (tmp_path / "notes.txt").exists()
-    assert not [*tmp_path.glob("2026-11-2[3-7]*")]
-    assert store.prune(4, now_ns=now_ns) == []
-
-
-def test_rollups_are_deleted_by_whole_months_and_later_than_samples(
+def test_what_a_collector_could_not_keep_is_a_gap_of_all_its_series(
     store: EmbeddedStore, tmp_path: Path
 ) -> None:
-    for days in (0, 40, 80, 120):
-        at_ns = _NOON_NS + days * _DAY_NS
-        store.append("line1", [record([reading(days, at_ns)])])
+    loss = Loss(reason="size", samples=7, first_ns=_NOON_NS - 90 * _S, last_ns=_NOON_NS - 10 * _S)
+    told = replace(record([reading(1, _NOON_NS)]), losses=(loss,))
+    store.append("line1", [told])
+    store.append("line1", [told])
+    store.append("line2", [record([reading(2, _NOON_NS)])])
     store.seal_all()
-    now_ns = _NOON_NS + 120 * _DAY_NS  # 2027-03-23
-    assert len(store.prune(30, keep_rollup_days=60, now_ns=now_ns)) == 3
-    assert sorted(path.name for path in tmp_path.glob("*-*.db")) == [
-        "2027-03-23.db",
-        "rollup-2027-01.db",
-        "rollup-2027-02.db",
-        "rollup-2027-03.db",
-    ]
-    answer = EmbeddedReader(tmp_path).range("line1/plc/x", _NOON_NS, now_ns + 1, buckets=100)
-    assert [bucket.mean for bucket in answer.buckets] == [40, 80, 120]
-
-
-def test_a_clock_far_ahead_does_not_prune_everything(store: EmbeddedStore, tmp_path: Path) -> None:
-    for day in range(3):
-        store.append("line1", [record([reading(day, _NOON_NS + day * _DAY_NS)])])
-    store.seal_all()
-    assert store.prune(1, now_ns=_NOON_NS + 10_000 * _DAY_NS) == [date(2026, 11, 23)]
-    assert [sample.value for sample in all_samples(tmp_path)] == [1, 2]
-
-
-def test_pruning_before_anything_was_stored_does_nothing(tmp_path: Path) -> None:
-    assert EmbeddedStore(tmp_path / "history").prune(30) == []
+    reader = EmbeddedReader(tmp_path)
+    gap = Gap(start_ns=loss.first_ns, end_ns=loss.last_ns, samples=7, reason="size")
+    for series, start_ns, expected in (
+        ("line1/plc/x", _NOON_NS - 60 * _S, (gap,)),
+        ("line1/plc/x", _NOON_NS - 5 * _S, ()),
+        ("line2/plc/x", _NOON_NS - 60 * _S, ()),
+    ):
+        assert reader.range(series, start_ns, _NOON_NS, buckets=10).gaps == expected
 
 
 @pytest.mark.parametrize("name", ["2026-11-23.db", LIVE])
