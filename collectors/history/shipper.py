@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from collectors.contract.historian_status import (
     HistorianStatus,
@@ -55,8 +56,7 @@ def main(home: Path, environ: Mapping[str, str] | None = None) -> int:
     environ = os.environ if environ is None else environ
     # An orphan would keep the lock, so that the next supervisord's historian could never start.
     supervisor_pid = os.getppid() if "SUPERVISOR_ENABLED" in environ else None
-    # Blocked in all threads and asked for by this one, a signal interrupts no transaction.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    stop_requests = StopRequests()
     log_writer = start_json_logging("historian", "info")
     try:
         urls = _stores(environ)
@@ -64,7 +64,7 @@ def main(home: Path, environ: Mapping[str, str] | None = None) -> int:
             opened = _opened(home, urls)
             facts = {"home": str(home), "stores": [url.name for url in urls]}
             _log.info("historian started", extra=facts)
-            if not _run(*opened, supervisor_pid):
+            if not _run(*opened, stop_requests, supervisor_pid):
                 return EXIT_FAILED
             _log.info("historian stopped")
     except CannotStart as exc:
@@ -72,8 +72,34 @@ def main(home: Path, environ: Mapping[str, str] | None = None) -> int:
         return EXIT_CANNOT_START
     finally:
         log_writer.stop()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        stop_requests.close()
     return EXIT_OK
+
+
+class StopRequests:
+    """SIGTERM and SIGINT, which interrupt no transaction, as all our threads block them.
+
+    numpy starts threads of its own when it is loaded, before anything can be blocked. A signal that
+    comes to one of these would end the process without a handler.
+    """
+
+    def __init__(self) -> None:
+        self._received: list[int] = []
+        self._before_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        self._before = {number: signal.signal(number, self._receive) for number in _STOP_SIGNALS}
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a request; return whether there was one."""
+        return signal.sigtimedwait(_STOP_SIGNALS, timeout_s) is not None or bool(self._received)
+
+    def close(self) -> None:
+        """Leave signals as they were."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before_mask)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self._received.append(number)
 
 
 class Historian:
@@ -194,13 +220,18 @@ def _opened(home: Path, urls: Sequence[StoreUrl]) -> tuple[Historian, threading.
     return Historian(home, workers), stop
 
 
-def _run(historian: Historian, stop: threading.Event, supervisor_pid: int | None) -> bool:
+def _run(
+    historian: Historian,
+    stop: threading.Event,
+    stop_requests: StopRequests,
+    supervisor_pid: int | None,
+) -> bool:
     """Work until a signal comes; return False if a thread has failed before."""
     historian.start()
     has_failed = False
     try:
         historian.write_status()
-        while not has_failed and signal.sigtimedwait(_STOP_SIGNALS, _STATUS_S) is None:
+        while not has_failed and not stop_requests.wait(_STATUS_S):
             if supervisor_pid not in (None, os.getppid()):
                 _log.warning("supervisord has died; ending")
                 break

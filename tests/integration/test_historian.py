@@ -1,7 +1,9 @@
 """The historian process: fast, alone on its home, and safe to kill at any moment."""
 
+import ctypes
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -373,3 +375,26 @@ time.sleep(60)
     # So the next supervisord's one can start.
     processes.historian(tmp_path)
     wait_until(lambda: status(tmp_path)["pid"] != first, "the next one is up")
+
+
+def test_a_signal_that_comes_to_a_thread_of_numpy_ends_it_as_well(
+    tmp_path: Path, processes: Processes
+) -> None:
+    tgkill = {"x86_64": 234, "aarch64": 131}.get(platform.machine())
+    historian = processes.historian(tmp_path)
+    wait_until(lambda: "pid" in status(tmp_path), "historian is up")
+    unblocked = [
+        int(task.name)
+        for task in Path(f"/proc/{historian.pid}/task").iterdir()
+        if not blocks_sigterm(task)
+    ]
+    if tgkill is None or not unblocked:
+        pytest.skip("no thread here that takes signals, or no way to send it one")
+    ctypes.CDLL(None).syscall(tgkill, historian.pid, unblocked[0], signal.SIGTERM)
+    assert historian.wait(10) == 0
+
+
+def blocks_sigterm(task: Path) -> bool:
+    lines = (task / "status").read_text().splitlines()
+    mask = int(next(line.split()[1] for line in lines if line.startswith("SigBlk:")), 16)
+    return bool(mask >> (signal.SIGTERM - 1) & 1)
