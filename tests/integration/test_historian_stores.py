@@ -97,7 +97,7 @@ class Home:
         return float(psutil.Process(self.historian.pid).memory_info().rss) / 2**20
 
 
-def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 20.0) -> float:
+def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 30.0) -> float:
     """Return how long it took."""
     started = time.monotonic()
     while not condition():
@@ -177,8 +177,9 @@ def test_a_store_that_never_answers_does_not_slow_a_healthy_one(home: Home) -> N
     with black_hole() as address:
         home.start(f"embedded: influx2+http://{address}/?org=o&bucket=b vm+http://{address}")
         took = latencies(home, 15)
-        assert took[len(took) // 2] < 0.5
-        assert took[-1] < 2.0
+        # One request to the silent servers takes 10 s; a busy machine takes its time, too.
+        assert took[len(took) // 2] < 1.0
+        assert took[-1] < 5.0
         wait_until(
             lambda: (
                 home.error_of("influx2") is not None
@@ -186,9 +187,9 @@ def test_a_store_that_never_answers_does_not_slow_a_healthy_one(home: Home) -> N
             ),
             "the trouble is told",
         )
-        assert latencies(home, 5)[2] < 0.5
+        assert latencies(home, 5)[2] < 1.0
         assert home.ledger("influx2").samples_stored == 0
-        assert home.stop() < 6.0
+        assert home.stop() < 9.0
     assert home.ledger("embedded").records_queued == 0
     waiting = home.ledger("influx2")
     assert (waiting.records_in, waiting.records_queued) == (20, 20)
@@ -220,7 +221,7 @@ def test_a_backlog_of_an_outage_is_stored_behind_what_is_live(
     for kind in ("embedded", "vm"):
         ledger = home.ledger(kind)
         assert (ledger.samples_stored, ledger.missing) == (home.put_samples, 0)
-    assert home.stop() < 3.0
+    assert home.stop() < 6.0
 
 
 @pytest.mark.skipif(

@@ -174,6 +174,7 @@ class Matrix:
                 wait_for(
                     lambda orphan=orphan: self.pid_of(orphan) is None,
                     f"{orphan} ends without supervisord",
+                    30.0,
                 )
             self.installation.start()
 
@@ -245,7 +246,7 @@ def test_every_acknowledged_sample_is_shown_once_by_both_stores_after_22_kills(
                 matrix.is_drained() and (matrix.status() or None).sent_at.timestamp() > sent + 1
             ),
             "all is stored",
-            40.0,
+            60.0,
         )
     finally:
         audit.stop()
