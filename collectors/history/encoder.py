@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from collectors.contract.columns import Columns, Runs
 from collectors.history.columns import (
@@ -73,12 +74,17 @@ class Encoder:
         return Block(samples=samples, table=table, columns=packed)
 
     def _table(self, points: tuple[str, ...]) -> PointTable:
-        """Return a table with these points: of the poll group of which they are a part."""
+        """Return a table with these points: of the poll group of which they are a part.
+
+        If there is none, it gets the points of all tables that have one of them. So points that
+        come in ever new combinations soon are in one table.
+        """
         table = self._tables.get(points[0])
-        if table is not None:
-            if points is table.points or table.places.keys() >= set(points):
-                return table
-            points = (*table.points, *(p for p in points if p not in table.places))
+        if table is not None and (points is table.points or table.places.keys() >= set(points)):
+            return table
+        known = {id(t): t for point in points if (t := self._tables.get(point)) is not None}
+        if known:
+            points = (*chain.from_iterable(t.points for t in known.values()), *points)
         table = PointTable(points)
         if len(self._tables) + len(table) > _MOST_POINTS:
             self._tables.clear()

@@ -1,7 +1,9 @@
 """Old days and months go as whole files, and nothing else goes with them."""
 
 import itertools
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from collectors.contract.points import Quality, Sample, Value
 from collectors.history.batch import decode, encode
 from collectors.history.embedded.reader import EmbeddedReader
+from collectors.history.embedded.schema import LIVE
 from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.segment import Position
 from collectors.history.spool_reader import Record
@@ -102,3 +105,20 @@ def test_many_days_of_backlog_do_not_keep_many_files_open(
         store.seal_all()
     assert len([*tmp_path.glob("*-wal")]) <= 6
     assert [sample.value for sample in all_samples(tmp_path)] == list(range(10))
+
+
+def test_poll_groups_that_are_no_more_are_forgotten_and_noted_again(
+    store: EmbeddedStore, tmp_path: Path
+) -> None:
+    for round_ in range(3):
+        for name in "xyz":
+            at_ns = _NOON_NS + round_ * _S
+            store.append("line1", [record([reading(round_, at_ns, point=f"plc/{name}")])])
+        store.seal_all()
+        store.prune(30, now_ns=_NOON_NS)
+        with closing(sqlite3.connect(tmp_path / LIVE)) as live:
+            assert live.execute("SELECT count(*) FROM point_table").fetchone() == (1,)
+    for name in "xyz":
+        found = all_samples(tmp_path, f"line1/plc/{name}")
+        assert [sample.value for sample in found] == [0, 1, 2]
+    assert len(EmbeddedReader(tmp_path).latest([f"line1/plc/{name}" for name in "xyz"])) == 3

@@ -1,6 +1,8 @@
 """Readings handed over as columns come back as they were, named once for many records."""
 
+import random
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,26 @@ def test_names_are_written_once_for_many_records_of_whole_and_partial_readings(
     data = path.read_bytes()
     assert data.count(b"\xf5DQ\x01") == 180
     assert len(data) < 60 * (100 * 8 + 3 * 120) + 4 * 1000
+
+
+def test_points_that_come_in_ever_new_combinations_are_soon_named_together(
+    tmp_path: Path,
+) -> None:
+    rng = random.Random(4)
+    spool = open_spool(tmp_path)
+    expected = []
+    for value in range(600):
+        chosen = tuple(rng.sample(_POINTS, rng.randrange(1, 5)))
+        columns = replace(readings([value] * len(chosen)), points=chosen)
+        spool.put_columns(columns)
+        expected += columns.samples()
+    spool.close()
+    reader = SpoolReader(tmp_path, "test")
+    records = reader.read(1000)
+    reader.close()
+    assert [sample for record in records for sample in record.batch.samples()] == expected
+    assert len({record.batch.table for record in records[:100]}) > 20
+    assert len({record.batch.table for record in records[-300:]}) == 1
 
 
 def test_a_later_process_finds_names_that_were_written_before_its_cursor(tmp_path: Path) -> None:

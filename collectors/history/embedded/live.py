@@ -198,6 +198,17 @@ class LiveFile:
         with self._writing() as file:
             file.connection.execute("DELETE FROM pending WHERE hour = ?", (hour,))
 
+    def forget_unused_tables(self) -> None:
+        """Forget poll groups of which no batch is here; they are noted again when one comes."""
+        unused = "table_id NOT IN (SELECT table_id FROM batch)"
+        with self._writing() as file:
+            file.connection.execute(f"DELETE FROM sealed WHERE {unused}")
+            file.connection.execute(f"DELETE FROM table_series WHERE {unused}")
+            file.connection.execute(
+                "DELETE FROM point_table WHERE id NOT IN (SELECT table_id FROM batch)"
+            )
+        self._table_ids.clear()
+
     def forget_before(self, t_ns: int) -> None:
         """Forget newest values and losses that are older."""
         with self._writing() as file:

@@ -169,6 +169,8 @@ class EmbeddedStore:
         self._delete([p for month in months if month < first_rolled for p in months[month]])
         if old:
             self._live.forget_before(start_of(first_kept))
+        if self._live.path.exists():
+            self._live.forget_unused_tables()
         return old
 
     def close(self) -> None:
