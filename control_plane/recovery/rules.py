@@ -86,7 +86,8 @@ class ErrorRecoveryStrategy:
         if seen.process_code == "process.bad_config":
             return BAD_CONFIG
         waits = memory.refused_revision not in ("", seen.revision)
-        return CONFIG_MENDED if waits and seen.process_code in _DOWN else None
+        down = seen.process_code in (*_DOWN, "process.fatal")
+        return CONFIG_MENDED if waits and down else None
 
     def handle_startup_failure(self, seen: Situation, _memory: Memory) -> Rule | None:
         """supervisord gave up, or the process never got so far as to report."""

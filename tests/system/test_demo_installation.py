@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -376,14 +377,14 @@ def test_a_broken_collector_file_stops_only_its_own_collector(
     assert status["status"] == "CRASHED"
     alive = status["health"]["checks"][0]
     assert (alive["status"], alive["code"]) == ("critical", "process.bad_config")
-    assert "broken.toml: devices[0].unit_idd" in alive["params"]["problem"]
+    assert re.search(r"broken.toml:\d+: devices\[0\].unit_idd", alive["params"]["problem"])
     assert "fix_config" in alive["recommendations"]
     services = {
         s["name"]: s["supervisor_state"] for s in installation.request("/api/v1/system")["services"]
     }
     assert services["historian"] in ("STARTING", "RUNNING")
     broken.write_text(broken.read_text().replace("unit_idd", "unit_id"))
-    assert installation.run("start", "broken").returncode == 0
+    # Nobody has to start it: recovery sees that the file has changed.
     installation.wait_until("broken", lambda s: s["pid"] is not None, "runs after the repair")
 
 
