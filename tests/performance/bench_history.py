@@ -103,7 +103,7 @@ class Cost:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=2_000_000, help="samples to store")
+    parser.add_argument("--points", type=int, default=5_000_000, help="samples to store")
     cycles = max(_CYCLES_A_BATCH, parser.parse_args().points // _A_CYCLE)
     with _directory() as home:
         _bench_put(home)

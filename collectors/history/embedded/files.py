@@ -19,11 +19,11 @@ _log = logging.getLogger(__name__)
 _OPEN_FILES = 4
 """Kept open beside ``live.db``: of today and its neighbours, and a month of rollups."""
 _BUSY_S = 0.5
+_WAL_BYTES = 8 << 20
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     "PRAGMA cache_size=-16384",
-    "PRAGMA wal_autocheckpoint=1000",
     # Some systems have SQLite overwrite what is deleted, which doubles what is written.
     "PRAGMA secure_delete=OFF",
     "PRAGMA journal_size_limit=67108864",
@@ -161,9 +161,10 @@ def _open_file(path: Path, tables: Sequence[str]) -> sqlite3.Connection:
 def _configured(path: Path, tables: Sequence[str]) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     try:
-        # Few rows at a time come into ``live.db``, large ones into all others.
-        page_bytes = 4096 if path.name.startswith(LIVE) else 8192
+        # Little at a time comes into ``live.db``, and a whole page is written for each byte of it.
+        page_bytes = 1024 if path.name.startswith(LIVE) else 8192
         connection.execute(f"PRAGMA page_size={page_bytes}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_WAL_BYTES // page_bytes}")
         for pragma in _PRAGMAS:
             connection.execute(pragma)
         if schema_version(connection) == 0:
