@@ -13,6 +13,7 @@ from collectors.contract.store_urls import StoreUrlError
 from collectors.history.read import HistoryReader
 from collectors.history.readers import open_reader
 from control_plane.account_commands import AccountCommands
+from control_plane.alert_parts import AlertParts, build_alerts
 from control_plane.backup.restore import refuse_half_restored
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
@@ -27,12 +28,13 @@ from control_plane.errors import (
 )
 from control_plane.limits_file import LimitsFile
 from control_plane.live.hub import Hub
+from control_plane.logs.known_secrets import KnownSecrets
 from control_plane.maintenance import MaintenanceCommands
 from control_plane.monitor import Judging, Monitor
 from control_plane.node_watch import LOOK_TIMEOUT_S, Context, NodeWatches
 from control_plane.observer import ObservedNode, Observer
 from control_plane.operations import CollectorFacts, CommandMemory, ProcessCommands
-from control_plane.program_logs import log_of
+from control_plane.program_logs import ProgramLogs
 from control_plane.recovery.service import RecoveryHands, RecoveryService, RecoveryStores
 from control_plane.recovery_actions import RecoveryActions
 from control_plane.scheduler import Job, Scheduler
@@ -86,6 +88,7 @@ class Console:
     settings: Settings
     clock: Clock
     nodes: Nodes
+    logs: ProgramLogs
     limits: LimitsFile
     database: StateDatabase
     audit: AuditTrail
@@ -106,6 +109,7 @@ class ControlPlane:
     console: Console
     monitor: Monitor
     recovery: RecoveryService
+    alerts: AlertParts
     scheduler: Scheduler
     hub: Hub
     history: HistoryReader
@@ -140,6 +144,7 @@ def build_console(
         settings=settings,
         clock=clock,
         nodes=nodes,
+        logs=ProgramLogs(settings.log_dir, nodes, KnownSecrets(settings.home)),
         limits=LimitsFile(settings.home / "health.toml"),
         database=database,
         audit=audit,
@@ -188,7 +193,8 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     monitor = Monitor(judging, (observer, watches), process_history, chronicle, hub, clock)
     recovery = _recovery(console)
     monitor.tell(lambda picture: recovery.consider(list(picture.processes.values())))
-    scheduler = Scheduler(_jobs(console, monitor, process_history))
+    alerts = build_alerts(settings, console.database, clock, monitor, hub)
+    scheduler = Scheduler(_jobs(console, monitor, process_history, alerts))
     monitor.tell(lambda _: scheduler.check_clock(clock.now(), clock.monotonic()))
     with contextlib.ExitStack() as stack:
         stack.callback(console.database.close)
@@ -198,6 +204,8 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         stack.callback(recovery.stop)
         monitor.start()
         stack.callback(monitor.stop)
+        alerts.start()
+        stack.callback(alerts.stop)
         address = console.nodes.local.address
         events = EventStream(address, monitor.wake, console.process_commands.adopt)
         events.start()
@@ -217,6 +225,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
             console=console,
             monitor=monitor,
             recovery=recovery,
+            alerts=alerts,
             scheduler=scheduler,
             hub=hub,
             history=_history(settings),
@@ -256,6 +265,7 @@ def observing_context(console: Console) -> Context:
     """Return what observers of other machines need."""
     return Context(
         clock=console.clock,
+        secrets=console.logs.secrets,
         stopped_by_operators=console.desired.stopped,
         known_processes=ProcessHistory(console.database).known_processes,
     )
@@ -273,7 +283,7 @@ def local_observer(console: Console, client: SupervisorClient) -> Observer:
             client=client,
             telemetry=LocalTelemetry(settings.home, clock.monotonic),
             list_collectors=lambda _: catalogue.scan(),
-            log_of=lambda name: log_of(name, settings.log_dir, console.nodes),
+            log_of=console.logs.reader,
         ),
         console.desired.stopped,
         clock,
@@ -315,7 +325,9 @@ def _forget_crashes(settings: Settings) -> Callable[[str], None]:
     return forget
 
 
-def _jobs(console: Console, monitor: Monitor, history: ProcessHistory) -> tuple[Job, ...]:
+def _jobs(
+    console: Console, monitor: Monitor, history: ProcessHistory, alerts: AlertParts
+) -> tuple[Job, ...]:
     now = console.clock.now
     check_interval = console.limits.of("").check_interval
     keep = timedelta(days=console.settings.state_keep_days)
@@ -331,5 +343,6 @@ def _jobs(console: Console, monitor: Monitor, history: ProcessHistory) -> tuple[
             run=lambda: history.prune(now(), keep),
             daily_utc="02:40",
         ),
+        Job(id="alert_retention", run=lambda: alerts.prune(now(), keep), daily_utc="02:50"),
         Job(id="database_checkpoint", run=console.database.checkpoint, daily_utc="03:10"),
     )

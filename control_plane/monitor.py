@@ -114,6 +114,8 @@ class Monitor:
         self._picture: Picture | None = None
         self._listeners: list[Callable[[Picture], None]] = []
         self._looked_mono = -math.inf
+        self.look_ms = 0.0
+        """How long the newest look took, what it wrote down included."""
         self._first_round = threading.Event()
         self._stopping = threading.Event()
         self._record_due = threading.Event()
@@ -162,9 +164,10 @@ class Monitor:
     def _run(self) -> None:
         failing = False
         while not self._stopping.is_set():
-            pause_s = ROUND_S
+            pause_s, began_mono = ROUND_S, self._clock.monotonic()
             try:
                 pause_s = self._round()
+                self.look_ms = (self._clock.monotonic() - began_mono) * 1000
                 failing = False
             except Exception:
                 # Whatever it was, the next look must happen: nobody else tells people the truth.

@@ -28,9 +28,11 @@ GOOD: Mapping[HealthCheckType, tuple[HealthStatus, str, Mapping[str, object]]] =
     HealthCheckType.PROCESS_ALIVE: (HealthStatus.HEALTHY, "process.alive", {}),
     HealthCheckType.CONNECTION_STATUS: (HealthStatus.HEALTHY, "connection.ok", {"total": 1}),
     HealthCheckType.DATA_FLOW: (HealthStatus.HEALTHY, "data.ok", {}),
-    HealthCheckType.RESOURCE_USAGE: (HealthStatus.HEALTHY, "resources.ok", {}),
+    HealthCheckType.RESOURCE_USAGE: (
+        HealthStatus.HEALTHY, "resources.ok", {"cpu_limit": 80, "memory_limit": 500},
+    ),
     HealthCheckType.LOG_ERRORS: (HealthStatus.HEALTHY, "log.ok", {"count": 0}),
-}
+}  # fmt: skip
 CRASHED = {
     HealthCheckType.PROCESS_ALIVE: (
         HealthStatus.CRITICAL, "process.exited", {"ended": "exit 1", "ended_zh": "退出码 1"},

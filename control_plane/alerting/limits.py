@@ -29,14 +29,15 @@ class RuleLimits:
 
 
 DEFAULT_RULES: Final[Mapping[str, RuleLimits]] = {
-    # Of one collector. process_state clears when the process has lasted `threshold` seconds.
+    # Of one collector. process_state clears when the process has lasted `threshold` seconds;
+    # cpu, memory and log_errors have the limits of the health checks unless given their own.
     "process_state": RuleLimits(threshold=600.0),
     "blind": RuleLimits(for_s=90.0),
     "connection": RuleLimits(),
     "data_flow": RuleLimits(for_s=15.0),
-    "cpu": RuleLimits(for_s=90.0, clear_s=30.0, threshold=80.0),
-    "memory": RuleLimits(for_s=90.0, clear_s=30.0, threshold=500.0),
-    "log_errors": RuleLimits(for_s=60.0, clear_s=30.0, threshold=5.0),
+    "cpu": RuleLimits(for_s=90.0, clear_s=30.0),
+    "memory": RuleLimits(for_s=90.0, clear_s=30.0),
+    "log_errors": RuleLimits(for_s=60.0, clear_s=30.0),
     "request_errors": RuleLimits(for_s=60.0, clear_s=30.0, threshold=20.0),
     "spool": RuleLimits(for_s=30.0, clear_s=30.0, threshold=50.0),
     # Of what several collectors depend on.

@@ -56,11 +56,21 @@ class _Case:
             evidence={"recommendations": list(check.recommendations)},
         )
 
+    def own_or(self, limit: object, rule: str) -> float | None:
+        """Return the limit that people gave this alert, else ``limit`` if it is a number."""
+        own = self.limits.of(rule, self.status.name).threshold
+        if own is not None:
+            return own
+        return float(limit) if isinstance(limit, int | float) else None
+
     def above(
-        self, rule: str, value: float, severity: AlertSeverity = AlertSeverity.WARNING
+        self,
+        rule: str,
+        value: float,
+        limit: float,
+        severity: AlertSeverity = AlertSeverity.WARNING,
     ) -> list[Condition]:
-        """Return a condition if ``value`` is above the rule's limit."""
-        limit = self.limit(rule)
+        """Return a condition if ``value`` is above the limit."""
         if value <= limit:
             return []
         condition = Condition(
@@ -142,31 +152,38 @@ def _request_errors(case: _Case) -> _Verdict:
     percent = case.facts.request_errors.get(case.status.name)
     if percent is None:
         return [], {"request_errors"}
-    return case.above("request_errors", percent), set()
+    return case.above("request_errors", percent, case.limit("request_errors")), set()
 
 
 def _resources(case: _Case) -> _Verdict:
+    """The limits are those of the health check, unless the alert has its own."""
+    figures = case.check(HealthCheckType.RESOURCE_USAGE).params
     found: list[Condition] = []
     held: set[str] = set()
     cpu, memory_mb = case.status.cpu_percent, case.status.memory_mb
     if cpu is None:
         held.add("cpu")
-    else:
-        found += case.above("cpu", cpu)
+    elif (limit := case.own_or(figures.get("cpu_limit"), "cpu")) is not None:
+        found += case.above("cpu", cpu, limit)
     if memory_mb is None:
         held.add("memory")
-    else:
-        far = memory_mb > _MEMORY_CRITICAL * case.limit("memory")
+    elif (limit := case.own_or(figures.get("memory_limit"), "memory")) is not None:
+        far = memory_mb > _MEMORY_CRITICAL * limit
         severity = AlertSeverity.CRITICAL if far else AlertSeverity.WARNING
-        found += case.above("memory", memory_mb, severity)
+        found += case.above("memory", memory_mb, limit, severity)
     return found, held
 
 
 def _log(case: _Case) -> _Verdict:
-    count = case.check(HealthCheckType.LOG_ERRORS).params.get("count")
+    check = case.check(HealthCheckType.LOG_ERRORS)
+    count, limit = check.params.get("count"), case.own_or(None, "log_errors")
     if not isinstance(count, int):
         return [], {"log_errors"}
-    return case.above("log_errors", count), set()
+    if limit is not None:
+        return case.above("log_errors", count, limit), set()
+    if check.status is not HealthStatus.WARNING:
+        return [], set()
+    return [case.said_by(check, "log_errors", AlertSeverity.WARNING)], set()
 
 
 def _spool(case: _Case) -> _Verdict:

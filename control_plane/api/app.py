@@ -2,6 +2,8 @@
 
 from flask import Flask, Response, g, request
 
+from control_plane.api.alerts import alerts_blueprint
+from control_plane.api.channels import channels_blueprint
 from control_plane.api.commands import commands_blueprint
 from control_plane.api.errors import register_error_handlers
 from control_plane.api.health import health_blueprint
@@ -13,6 +15,7 @@ from control_plane.api.panel import panel_blueprint
 from control_plane.api.processes import processes_blueprint
 from control_plane.api.recovery import recovery_blueprint
 from control_plane.api.session import session_blueprint
+from control_plane.api.silences import silences_blueprint
 from control_plane.api.system import system_blueprint
 from control_plane.bootstrap import ControlPlane
 
@@ -60,6 +63,9 @@ def create_app(plane: ControlPlane) -> Flask:
     app.register_blueprint(system_blueprint(plane))
     app.register_blueprint(nodes_blueprint(plane))
     app.register_blueprint(recovery_blueprint(plane))
+    app.register_blueprint(alerts_blueprint(plane))
+    app.register_blueprint(silences_blueprint(plane))
+    app.register_blueprint(channels_blueprint(plane))
     register_live_channel(app, plane)
     app.register_blueprint(panel_blueprint())
     app.wsgi_app = without_compression(app.wsgi_app)  # type: ignore[method-assign, assignment]

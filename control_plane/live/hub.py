@@ -41,6 +41,7 @@ TOPICS: Final = {
         Topic("process_status", "process_status_update"),
         Topic("health_checks", "health_check_result"),
         Topic("performance", "performance_metrics"),
+        Topic("error_alerts", "error_alert"),
     )
 }
 
@@ -112,6 +113,8 @@ class Hub:
         self._topics = {name: _TopicState() for name in TOPICS}
         self._clients: set[Client] = set()
         self._closed = False
+        self.cut_off = 0
+        """Listeners that did not keep up, since the start."""
 
     @property
     def client_count(self) -> int:
@@ -128,6 +131,8 @@ class Hub:
 
     def disconnect(self, client: Client) -> None:
         with self._lock:
+            if client in self._clients and client.close_code == CLOSE_SLOW:
+                self.cut_off += 1
             self._clients.discard(client)
 
     def subscribe(self, client: Client, topic: str, request_id: object) -> None:

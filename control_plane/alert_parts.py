@@ -1,0 +1,90 @@
+"""Puts the parts of alerting together; called by the composition root."""
+
+import shutil
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from control_plane.alert_commands import AlertCommands
+from control_plane.alerting.facts import Disk
+from control_plane.alerting.gathering import Gatherer, Sources
+from control_plane.alerting.service import AlertService, Outlets
+from control_plane.alerting.spool_limits import SpoolLimits
+from control_plane.alerting.view import alert_json
+from control_plane.clock import Clock
+from control_plane.live.hub import Hub
+from control_plane.monitor import Monitor
+from control_plane.notify.notifier import Notifier
+from control_plane.recovery.service import EVERYTHING
+from control_plane.settings import Settings
+from control_plane.storage.audit import AuditTrail
+from control_plane.storage.database import StateDatabase
+from control_plane.storage.notifications import Notifications
+from control_plane.storage.recovery import MaintenanceWindows
+from control_plane.telemetry.storage_status import look_at_storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertParts:
+    """Alerts of a running control plane; started and stopped together."""
+
+    service: AlertService
+    notifier: Notifier
+    commands: AlertCommands
+    queue: Notifications
+
+    def start(self) -> None:
+        self.service.start()
+
+    def stop(self) -> None:
+        """What is not yet sent is sent after the next start."""
+        self.service.stop()
+        self.notifier.stop()
+
+    def prune(self, now: datetime, keep: timedelta) -> None:
+        """Forget what ended longer ago than ``keep``. Raises StorageError."""
+        self.service.prune(keep)
+        self.queue.prune(now, keep)
+
+
+def build_notifier(home: Path, database: StateDatabase, clock: Clock) -> Notifier:
+    """Return what sends, without any thread."""
+    return Notifier(home, Notifications(database), clock, alert_json, socket.gethostname())
+
+
+def build_alerts(
+    settings: Settings, database: StateDatabase, clock: Clock, monitor: Monitor, hub: Hub
+) -> AlertParts:
+    """Return the parts, not yet started."""
+    notifier = build_notifier(settings.home, database, clock)
+    windows = MaintenanceWindows(database)
+
+    def maintenance() -> frozenset[str]:
+        names = windows.present(clock.now()).keys()
+        return frozenset(monitor.picture().processes if EVERYTHING in names else names)
+
+    def disk() -> Disk:
+        usage = shutil.disk_usage(settings.home)
+        usable = max(1, usage.used + usage.free)  # Without what only root may use.
+        return Disk(free_bytes=usage.free, free_percent=100.0 * usage.free / usable)
+
+    sources = Sources(
+        picture=monitor.picture,
+        picture_age_s=monitor.picture_age_s,
+        look_ms=lambda: monitor.look_ms,
+        storage=lambda: look_at_storage(settings.home),
+        disk=disk,
+        spool_limits=SpoolLimits(settings.collectors_dir).read,
+        live_dropped=lambda: hub.cut_off,
+        notify_queued=notifier.queued_count,
+        maintenance=maintenance,
+    )
+    outlets = Outlets(database=database, notifier=notifier, live=hub)
+    service = AlertService(settings.home, Gatherer(sources, clock), outlets, clock)
+    return AlertParts(
+        service=service,
+        notifier=notifier,
+        commands=AlertCommands(service, notifier, AuditTrail(database), clock),
+        queue=Notifications(database),
+    )
