@@ -10,7 +10,8 @@ from control_plane.clock import Clock
 from control_plane.domain.node import Tier, program_and_node
 from control_plane.domain.observation import CollectorFile, Round
 from control_plane.domain.process import ProcessInfo
-from control_plane.logs.reader import RemoteLog
+from control_plane.logs.known_secrets import KnownSecrets
+from control_plane.logs.reader import RedactedLog, RemoteLog
 from control_plane.observer import ObservedNode, Observer
 from control_plane.program_logs import read_through
 from control_plane.supervisor.client import SupervisorClient
@@ -35,6 +36,7 @@ class Context:
     clock: Clock
     stopped_by_operators: Callable[[], set[str]]
     known_processes: Callable[[], set[str]]
+    secrets: KnownSecrets
 
 
 class NodeWatches:
@@ -139,13 +141,14 @@ def observer_of(node: Node, client: SupervisorClient, context: Context) -> Obser
         lambda: client.stats() if client.has_plugin() else None, context.clock.monotonic
     )
 
-    def log_of(name: str) -> RemoteLog:
+    def log_of(name: str) -> RedactedLog:
         read = read_through(client, name)
-        return RemoteLog(
+        log = RemoteLog(
             lambda inode, offset, limit_bytes: (
                 telemetry.unchanged(name, inode, offset) or read(inode, offset, limit_bytes)
             )
         )
+        return RedactedLog(log, context.secrets.redactor)
 
     return Observer(
         ObservedNode(

@@ -5,21 +5,32 @@ from pathlib import Path
 from control_plane.domain.logs import LogChunk
 from control_plane.domain.node import LOCAL_NODE, program_and_node
 from control_plane.errors import ControlPlaneError
-from control_plane.logs.reader import FileLog, LogReader, ReadChunk, RemoteLog
+from control_plane.logs.known_secrets import KnownSecrets
+from control_plane.logs.reader import FileLog, LogReader, ReadChunk, RedactedLog, RemoteLog
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.nodes import Nodes
 
 
-def log_of(name: str, log_dir: Path, nodes: Nodes) -> LogReader:
-    """Return a reader for the log of a program, given its qualified name.
+class ProgramLogs:
+    """The logs of all programs, without their secrets. Usable from any thread."""
 
-    Raises:
-        UnknownNode.
-    """
-    program, node = program_and_node(name)
-    if node == LOCAL_NODE:
-        return FileLog(log_dir / f"{program}.log")
-    return RemoteLog(read_through(nodes.of(name).client, name))
+    def __init__(self, log_dir: Path, nodes: Nodes, secrets: KnownSecrets) -> None:
+        self.secrets = secrets
+        self._log_dir = log_dir
+        self._nodes = nodes
+
+    def reader(self, name: str) -> LogReader:
+        """Return a reader for the log of a program, given its qualified name.
+
+        Raises:
+            UnknownNode.
+        """
+        program, node = program_and_node(name)
+        if node == LOCAL_NODE:
+            log: LogReader = FileLog(self._log_dir / f"{program}.log")
+        else:
+            log = RemoteLog(read_through(self._nodes.of(name).client, name))
+        return RedactedLog(log, self.secrets.redactor)
 
 
 def read_through(client: SupervisorClient, name: str) -> ReadChunk:

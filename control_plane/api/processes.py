@@ -16,7 +16,6 @@ from control_plane.domain.process import ProcessStatus
 from control_plane.errors import UnknownProcess
 from control_plane.logs.follower import Cursor
 from control_plane.logs.parser import parse_line
-from control_plane.program_logs import log_of
 from control_plane.storage.collector_files import read_collector_file
 
 MAX_LOG_LINES = 2000
@@ -59,7 +58,7 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
     @blueprint.get("/<name>/logs")
     def logs(name: str) -> Response:
         actor_with(Permission.VIEW)
-        log = log_of(status_of(name).name, plane.console.settings.log_dir, plane.console.nodes)
+        log = plane.console.logs.reader(status_of(name).name)
         tail = whole_number("tail", 200, MAX_LOG_LINES)
         cursor = request.args.get("cursor")
         read = log.after(Cursor.parse(cursor), tail) if cursor else log.tail(tail)

@@ -14,7 +14,6 @@ from control_plane.device_commands import sentence_of
 from control_plane.errors import UnknownProcess
 from control_plane.logs.parser import parse_line
 from control_plane.operations import SIGNALS
-from control_plane.program_logs import log_of
 from control_plane.settings import console_language
 from control_plane.supervisor.process_manager import Action, CommandResult
 from control_plane.texts import Text, texts_in
@@ -108,7 +107,7 @@ def logs(context: click.Context, name: str, follow: bool, lines: int) -> None:
     console = console_of(context)
     if not console.process_commands.is_collector(name):
         raise UnknownProcess(name=name)
-    log = log_of(name, console.settings.log_dir, console.nodes)
+    log = console.logs.reader(name)
     read = log.tail(lines)
     if not read.readable:
         click.echo(_t("cli.no_log", name=name), err=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from control_plane.domain.logs import LogEntry, LogLevel
 from control_plane.logs.follower import Cursor
 from control_plane.logs.parser import parse_line
+from control_plane.logs.plain_formats import joined
 from control_plane.logs.reader import LogReader
 
 _DAY = timedelta(hours=24)
@@ -56,8 +57,8 @@ class ErrorCounter:
                 break
             state.has_caught_up = state.has_caught_up and not read.reset
             untimed = now if state.has_caught_up else reader.written_at(now)
-            for line in read.lines:
-                _take(state, parse_line(line, process), untimed)
+            for entry in joined(read.lines):
+                _take(state, parse_line(entry, process), untimed)
             if read.cursor == state.cursor:
                 state.has_caught_up = True
                 break

@@ -1,25 +1,37 @@
-"""One line of a log file becomes a :class:`LogEntry`; any bytes give one, nothing raises."""
+"""One entry of a log file becomes a :class:`LogEntry`; any bytes give one, nothing raises."""
 
 import json
 import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from control_plane.domain.logs import LogEntry, LogLevel
+from control_plane.logs.plain_formats import parse_plain
 
-MAX_LINE_BYTES = 64 * 1024
-_LEVEL_WORD = re.compile(r"\b(DEBUG|INFO|WARN(?:ING)?|ERRO?R?|CRIT(?:ICAL)?|FATAL)\b")
-_LEVELS = {
-    "WARN": LogLevel.WARNING,
-    "ERR": LogLevel.ERROR,
-    "ERRO": LogLevel.ERROR,
-    "CRIT": LogLevel.CRITICAL,
-    "FATAL": LogLevel.CRITICAL,
+MAX_LINE_BYTES: Final = 1 << 20
+MAX_SHOWN_CHARS: Final = 8192
+"""What is longer is cut, with a mark that says so."""
+
+_LEVELS: Final = {
+    **{level.value: level for level in LogLevel},
+    **dict.fromkeys(("TRACE", "FINE", "BLATHER", "VERBOSE", "10"), LogLevel.DEBUG),
+    **dict.fromkeys(("NOTICE", "20", "INFORMATION"), LogLevel.INFO),
+    **dict.fromkeys(("WARN", "30"), LogLevel.WARNING),
+    **dict.fromkeys(("ERR", "ERRO", "40", "SEVERE"), LogLevel.ERROR),
+    **dict.fromkeys(("CRIT", "FATAL", "PANIC", "ALERT", "EMERG", "50", "60"), LogLevel.CRITICAL),
 }
-_OWN_FIELDS = frozenset({"ts", "level", "process", "event", "source", "exception"})
-_MAX_DEPTH = 16
-_MAX_LINE_NUMBER_DIGITS = 9
+# The names that loggers of other programs give to the same things; ours come first.
+_TIME_KEYS: Final = ("ts", "timestamp", "time", "@timestamp", "asctime")
+_LEVEL_KEYS: Final = ("level", "levelname", "severity", "lvl")
+_TEXT_KEYS: Final = ("event", "message", "msg")
+_ERROR_KEYS: Final = ("exception", "exc_info", "traceback", "stack")
+_OWN_FIELDS: Final = frozenset({"ts", "level", "process", "event", "source", "exception"})
+_MAX_DEPTH: Final = 16
+_MAX_LINE_NUMBER_DIGITS: Final = 9
+_SECONDS_OF_MS: Final = 1e11
+"""A number above it counts milliseconds: as seconds it would lie after the year 5000."""
 # C0 and C1 control characters but tab; they would move a terminal's cursor or colour a page.
 # Lone surrogates, which JSON can escape, have no UTF-8 form.
 _CONTROL = re.compile(
@@ -30,49 +42,88 @@ _CONTROL = re.compile(
 def parse_line(line: bytes, process: str) -> LogEntry:
     """Read a JSON line as :mod:`collectors.contract.log_format` writes it, or any other text.
 
-    The entry can always be written as JSON in UTF-8.
+    ``line`` may hold further lines that belong to it, a traceback say. The entry can always be
+    written as JSON in UTF-8.
     """
     text = line[:MAX_LINE_BYTES].decode("utf-8", errors="replace").rstrip("\r\n")
     if text.startswith("{"):
+        first, _, more = text.partition("\n")
         try:
-            return _from_fields(json.loads(text), process)
+            return _from_fields(json.loads(first), process, more)
         except (ValueError, RecursionError):
             pass  # Not JSON, or nested too deeply to be one of ours: plain text.
-    word = _LEVEL_WORD.search(text)
+    plain = parse_plain(text)
     return LogEntry(
-        timestamp=None,
-        level=_level(word[1] if word else "INFO"),
+        timestamp=plain.timestamp,
+        level=level_named(plain.level),
         process_name=process,
-        message=visible(text),
+        message=_shown(plain.message),
+        source_file=_shown(plain.source_file) or None,
+        line_number=_line_number(plain.line_number),
+        exception_info=_lines(plain.exception) if plain.exception else None,
+        fields={"logger": _shown(plain.logger)} if plain.logger else {},
     )
 
 
 def visible(text: str) -> str:
     """Return ``text`` with every control character written as ``\\xNN`` or ``\\uNNNN``."""
+    if text.isascii() and text.isprintable():
+        return text
     return _CONTROL.sub(lambda m: _escape(ord(m[0])), text)
+
+
+def level_named(word: str) -> LogLevel:
+    """Return the level that a word or number means in any usual logger; else ``INFO``."""
+    return _LEVELS.get(word) or _LEVELS.get(word.upper(), LogLevel.INFO)
 
 
 def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def _from_fields(parsed: Mapping[str, object], process: str) -> LogEntry:
+def _from_fields(parsed: Mapping[str, object], process: str, more: str) -> LogEntry:
+    exception = _first(parsed, _ERROR_KEYS)
+    taken = {exception[0]} if exception else set()
+    texts = [_first(parsed, keys) for keys in (_TIME_KEYS, _LEVEL_KEYS, _TEXT_KEYS)]
+    at, level, message = (found[1] if found else None for found in texts)
+    taken |= {found[0] for found in texts if found} | _OWN_FIELDS
     file, _, number = str(parsed.get("source", "")).rpartition(":")
-    exception = parsed.get("exception")
+    trace = "\n".join(part for part in (str(exception[1]) if exception else "", more) if part)
     return LogEntry(
-        timestamp=_timestamp(parsed.get("ts")),
-        level=_level(str(parsed.get("level", "INFO")).upper()),
+        timestamp=_timestamp(at),
+        level=level_named(str("INFO" if level is None else level)),
         process_name=process,
-        message=visible(str(parsed.get("event", ""))),
-        source_file=visible(file) or None,
+        message=_shown(str("" if message is None else message)),
+        source_file=_shown(file) or None,
         line_number=_line_number(number),
-        exception_info=None if exception is None else _lines(str(exception)),
-        fields={visible(k): _safe(v) for k, v in parsed.items() if k not in _OWN_FIELDS},
+        exception_info=_lines(trace) if exception or more else None,
+        fields={visible(k): _safe(v) for k, v in parsed.items() if k not in taken},
     )
 
 
+def _first(parsed: Mapping[str, object], keys: tuple[str, ...]) -> tuple[str, object] | None:
+    for key in keys:
+        if parsed.get(key) is not None:
+            return key, parsed[key]
+    return None
+
+
+def _shown(text: str) -> str:
+    if len(text) <= MAX_SHOWN_CHARS:
+        return visible(text)
+    return visible(text[:MAX_SHOWN_CHARS]) + f" … [+{len(text) - MAX_SHOWN_CHARS}]"
+
+
 def _lines(text: str) -> str:
-    return "\n".join(visible(line) for line in text.split("\n"))
+    return "\n".join(visible(line) for line in _cut_lines(text).split("\n"))
+
+
+def _cut_lines(text: str) -> str:
+    """Keep the beginning and the end of a long traceback: the end names the error."""
+    if len(text) <= MAX_SHOWN_CHARS:
+        return text
+    half = MAX_SHOWN_CHARS // 2
+    return f"{text[:half]}\n… [+{len(text) - 2 * half}]\n{text[-half:]}"
 
 
 def _line_number(text: str) -> int | None:
@@ -82,7 +133,7 @@ def _line_number(text: str) -> int | None:
 
 def _safe(value: object, depth: int = 0) -> object:
     if isinstance(value, str):
-        return visible(value)
+        return _shown(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # Python reads NaN and Infinity; JSON has neither.
     if isinstance(value, dict | list) and depth >= _MAX_DEPTH:
@@ -94,18 +145,12 @@ def _safe(value: object, depth: int = 0) -> object:
     return value
 
 
-def _level(word: str) -> LogLevel:
-    if word in _LEVELS:
-        return _LEVELS[word]
-    try:
-        return LogLevel(word)
-    except ValueError:
-        return LogLevel.INFO
-
-
 def _timestamp(value: object) -> datetime | None:
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            seconds = value / 1000 if value > _SECONDS_OF_MS else value
+            return datetime.fromtimestamp(seconds, UTC)
         at = datetime.fromisoformat(str(value))
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):  # The latter: UTC would be before year 1 or after 9999.
+    except (ValueError, OverflowError, OSError):  # Among them: UTC before year 1 or after 9999.
         return None

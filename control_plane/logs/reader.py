@@ -1,6 +1,10 @@
-"""The log of one program, wherever it is: as a file here, or through another node's supervisord."""
+"""The log of one program, wherever it is: as a file here, or through another node's supervisord.
+
+Whoever hands lines on takes them from a :class:`RedactedLog`; the others are what it reads.
+"""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +19,7 @@ from control_plane.logs.follower import (
     whole_lines,
     written_at,
 )
+from control_plane.logs.redaction import Redactor
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -102,3 +107,26 @@ class RemoteLog:
 
     def written_at(self, now: datetime) -> datetime:
         return now
+
+
+class RedactedLog:
+    """A log whose lines carry no secrets any more."""
+
+    def __init__(self, log: LogReader, redactor: Callable[[], Redactor]) -> None:
+        self._log = log
+        self._redactor = redactor
+
+    def tail(self, count: int) -> Lines:
+        return self._redacted(self._log.tail(count))
+
+    def after(self, cursor: Cursor, max_lines: int) -> Lines:
+        return self._redacted(self._log.after(cursor, max_lines))
+
+    def before_end(self, max_bytes: int) -> Cursor | None:
+        return self._log.before_end(max_bytes)
+
+    def written_at(self, now: datetime) -> datetime:
+        return self._log.written_at(now)
+
+    def _redacted(self, read: Lines) -> Lines:
+        return replace(read, lines=self._redactor().lines(read.lines)) if read.lines else read
