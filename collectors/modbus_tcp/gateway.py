@@ -29,7 +29,8 @@ GatewayKey = tuple[object, ...]
 class _Lane:
     """One connection, and whose turn it is."""
 
-    def __init__(self, gateway: "Gateway") -> None:
+    def __init__(self, gateway: "Gateway", *, is_spare: bool = False) -> None:
+        self._is_spare = is_spare
         self.link = ModbusLink(gateway.endpoint, gateway.lost)
         self.waiting = 0
         self._turn = asyncio.Lock()
@@ -61,14 +62,16 @@ class _Lane:
     async def _ensure_open(self, timeout_s: float) -> None:
         if not self.link.is_open:
             await self.link.open(timeout_s)
-            self._silences = 0
 
     async def _answered(self, call: Callable[[ModbusLink], Awaitable[_T]]) -> _T:
         try:
             answer = await call(self.link)
         except NoAnswer as exc:
             self._silences += 1
-            if self._silences >= _SILENCES_ALLOWED:
+            if self._is_spare:
+                self.link.close()  # whoever is asked here is silent anyway
+            elif self._silences >= _SILENCES_ALLOWED:
+                self._silences = 0
                 self.link.close()
                 raise ConnectionLost(exc.reason, exc.quality) from None
             raise
@@ -89,7 +92,9 @@ class Gateway:
         self._failure: ConnectionLost | None = None
         self._failed_mono = 0.0
         self._lanes = [_Lane(self) for _ in range(max(1, device.connections - 1))]
-        self._spare = _Lane(self) if device.connections > 1 else self._lanes[0]
+        self._spare = self._lanes[0]
+        if device.connections > 1:
+            self._spare = _Lane(self, is_spare=True)
 
     @property
     def is_shared(self) -> bool:

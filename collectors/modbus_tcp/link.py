@@ -83,7 +83,8 @@ class Unit:
     """Who is asked, and how patiently.
 
     Attributes:
-        keep_link: A silent unit does not cost the connection, which others use too.
+        keep_link: A silent unit costs nobody else the connection; with RTU frames it is opened
+            again for the next one.
     """
 
     unit_id: int
@@ -157,7 +158,7 @@ class ModbusLink:
 
         Raises:
             DeviceRefused: the device answered with an exception.
-            NoAnswer: the device was silent, and the connection is kept.
+            NoAnswer: the device was silent; others may go on with the connection.
             ConnectionLost: no answer, a wrong answer, or a broken connection; it is closed now.
         """
         client = self._usable()
@@ -240,11 +241,16 @@ class ModbusLink:
         return answer
 
     def _no_answer(self, unit: Unit) -> None:
-        # Without transaction numbers a late answer could be taken for the next one.
-        if unit.keep_link and not self._is_rtu and self._client is not None:
+        if not unit.keep_link or self._client is None:
+            self._give_up(ConnectionLost("no answer in time", Quality.BAD_TIMEOUT))
+            return
+        if self._is_rtu:
+            # Without transaction numbers a late answer could be taken for the next one. The unit
+            # is silent, not the way to it: whoever comes next opens the connection again.
+            self._give_up(ConnectionLost("no answer in time", Quality.BAD_TIMEOUT))
+        else:
             self._abandoned.append(self._client.ctx.request_transaction_id)
-            raise NoAnswer
-        self._give_up(ConnectionLost("no answer in time", Quality.BAD_TIMEOUT))
+        raise NoAnswer
 
     def _require_echo(self, is_right: bool) -> None:
         if not is_right:

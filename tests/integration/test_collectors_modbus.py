@@ -274,12 +274,17 @@ def test_a_reload_changes_points_and_groups_without_a_new_connection(tmp_path: P
     assert len([s for s in samples if s.point == "plc/c"]) == 1
 
 
-def test_a_silent_unit_is_parked_and_does_not_delay_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("framing", ["tcp", "rtu_over_tcp"])
+def test_a_silent_unit_is_parked_and_does_not_delay_the_others(
+    tmp_path: Path, framing: str
+) -> None:
     units = (1, 2, 3)
-    with simulator(tmp_path, *words(0, 7), units=units) as gateway:
+    head = f"framing = '{framing}'"
+    with simulator(tmp_path, *words(0, 7), head=head, units=units) as gateway:
+        settings = {"timeout_s": 0.4, "framing": f"'{framing}'"}
         devices = [
-            device(f"u{unit}", gateway.port, point("w", "holding:0"), unit_id=unit, timeout_s=0.4)
-            for unit in units
+            device(f"u{n}", gateway.port, point("w", "holding:0"), unit_id=n, **settings)
+            for n in units
         ]
         with collector(tmp_path, *devices) as running:
             running.reading()
