@@ -18,6 +18,7 @@ import type {
   Session,
   StorageState,
   SystemState,
+  WriteResult,
 } from '@/api/schema'
 
 /** What the server, or the lack of one, answered. ``code`` is stable; ``detail`` is for people. */
@@ -159,6 +160,8 @@ export const api = {
   },
   points: async (name: string, signal?: AbortSignal) =>
     (await request<{ points: Point[] }>(`${processPath(name)}/points`, { signal })).points,
+  write: (name: string, device: string, point: string, value: number | boolean | string) =>
+    request<WriteResult>(`${processPath(name)}/write`, { method: 'POST', body: { device, point, value } }),
   history: (
     series: string,
     range: { from: string; to: string; buckets: number },

@@ -192,6 +192,16 @@ export interface CommandResult {
   pid_after: number | null
 }
 
+/** What came of writing a value to a point. */
+export interface WriteResult {
+  outcome: 'done' | 'refused' | 'failed' | 'unknown'
+  /** Why, in words. */
+  detail: string
+  /** What the device gave back; null if it was not read back. */
+  value: Point['value']
+  duration_ms: number
+}
+
 export interface LogEntry {
   timestamp: string | null
   level: LogLevel
@@ -217,6 +227,8 @@ export interface Point {
   address: string
   description: string
   interval_s: number
+  /** Its file allows to write it. */
+  writable: boolean
   value: number | boolean | string | null
   quality: Quality
   code: number

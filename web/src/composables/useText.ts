@@ -1,7 +1,7 @@
 import { useI18n } from 'vue-i18n'
 
 import type { ApiError } from '@/api/client'
-import type { Check } from '@/api/schema'
+import type { Check, Point } from '@/api/schema'
 import { catalogue } from '@/i18n'
 import {
   durationPhrase,
@@ -24,6 +24,11 @@ export function useText() {
     te,
     locale,
     number: (value: number | null, decimals = 0) => formatNumber(value, decimals, locale.value),
+    /** The value of a point without its unit. */
+    valueText: (value: Point['value'], decimals: number) => {
+      if (typeof value === 'boolean') return t(value ? 'value.on' : 'value.off')
+      return typeof value === 'number' ? formatNumber(value, decimals, locale.value) : (value ?? NO_VALUE)
+    },
     duration: (seconds: number | null) =>
       seconds === null ? NO_VALUE : phrase(durationPhrase(seconds)),
     elapsed: (ms: number) => phrase(elapsedPhrase(ms, locale.value)),
