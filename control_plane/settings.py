@@ -31,6 +31,8 @@ class Settings:
         reader: The one of them that charts read (DAQ_READER), the first by default.
         language: ``en`` or ``zh-CN`` for console output (DAQ_LANG, else LC_ALL, LC_MESSAGES, LANG).
         max_live_clients: WebSocket connections served at once (DAQ_MAX_LIVE_CLIENTS).
+        metrics_on_loopback: Whether this machine reads /metrics without a token
+            (DAQ_METRICS=loopback; ``token`` by default, as a proxy here makes everybody local).
     """
 
     home: Path
@@ -42,6 +44,7 @@ class Settings:
     reader: StoreUrl = parse_stores("")[0]
     language: str = "en"
     max_live_clients: int = 64
+    metrics_on_loopback: bool = False
 
     @property
     def socket_path(self) -> Path:
@@ -87,6 +90,7 @@ def load_settings(environ: Mapping[str, str] | None = None, home: Path | None = 
         reader=reader,
         language=console_language(env),
         max_live_clients=_integer(env, "DAQ_MAX_LIVE_CLIENTS", 64, 1, 4000),
+        metrics_on_loopback=_one_of(env, "DAQ_METRICS", ("token", "loopback")) == "loopback",
     )
 
 
@@ -121,6 +125,14 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
     if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
         raise SettingsError(variable=name, value=text, rule=f"a whole number {low}..{high}")
     return int(text)
+
+
+def _one_of(env: Mapping[str, str], name: str, words: tuple[str, ...]) -> str:
+    """Return the variable's value, the first of ``words`` if it is not set."""
+    text = env.get(name) or words[0]
+    if text not in words:
+        raise SettingsError(variable=name, value=text, rule=" or ".join(words))
+    return text
 
 
 def console_language(environ: Mapping[str, str] | None = None) -> str:

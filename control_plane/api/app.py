@@ -10,6 +10,7 @@ from control_plane.api.health import health_blueprint
 from control_plane.api.history import history_blueprint
 from control_plane.api.identity import identify
 from control_plane.api.live import register_live_channel, without_compression
+from control_plane.api.metrics import metrics_blueprint
 from control_plane.api.nodes import nodes_blueprint
 from control_plane.api.panel import panel_blueprint
 from control_plane.api.processes import processes_blueprint
@@ -65,6 +66,7 @@ def create_app(plane: ControlPlane) -> Flask:
     app.register_blueprint(recovery_blueprint(plane))
     app.register_blueprint(alerts_blueprint(plane))
     app.register_blueprint(silences_blueprint(plane))
+    app.register_blueprint(metrics_blueprint(plane))
     app.register_blueprint(channels_blueprint(plane))
     register_live_channel(app, plane)
     app.register_blueprint(panel_blueprint())
