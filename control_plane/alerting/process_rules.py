@@ -10,9 +10,8 @@ from control_plane.domain.alerts import Alert, AlertSeverity, Subject, SubjectKi
 from control_plane.domain.health import HealthCheckResult, HealthCheckType, HealthStatus
 from control_plane.domain.process import ProcessStatus
 
-_WITHOUT_PROCESS: Final = frozenset(
-    {"connection", "data_flow", "cpu", "memory", "log_errors", "request_errors", "blind"}
-)
+_OF_DEVICES: Final = frozenset({"connection", "data_flow", "request_errors"})
+_WITHOUT_PROCESS: Final = _OF_DEVICES | {"cpu", "memory", "log_errors", "blind"}
 """What a dead process cannot be blamed for; the spool is on the disk and is judged anyway."""
 _BLIND: Final = _WITHOUT_PROCESS - {"blind"} | {"process_state"}
 _MEMORY_CRITICAL = 1.5
@@ -97,7 +96,9 @@ def judge_process(
         return [down, *found], held | _WITHOUT_PROCESS
     if alive.status is HealthStatus.UNKNOWN:
         return [case.said_by(alive, "blind", AlertSeverity.WARNING), *found], held | _BLIND
-    for more, unsaid in (_lasting(case), _device(case), _resources(case), _log(case)):
+    # One that starts, is held back or is late says nothing of its devices that would be news.
+    device = _device(case) if alive.status is HealthStatus.HEALTHY else ([], set(_OF_DEVICES))
+    for more, unsaid in (_lasting(case), device, _resources(case), _log(case)):
         found += more
         held |= unsaid
     return found, held
@@ -131,13 +132,13 @@ def _device(case: _Case) -> _Verdict:
     connection = case.check(HealthCheckType.CONNECTION_STATUS)
     data = case.check(HealthCheckType.DATA_FLOW)
     if connection.status is HealthStatus.UNKNOWN:
-        return [], {"connection", "data_flow", "request_errors"}
+        return [], set(_OF_DEVICES)
     if connection.status is HealthStatus.CRITICAL:
         lost = case.said_by(connection, "connection", AlertSeverity.CRITICAL)
         return [lost], {"data_flow", "request_errors"}
     if connection.status is HealthStatus.WARNING:
         # Not yet, or no more, worth an alert; whatever is missing comes from this.
-        return [], {"connection", "data_flow", "request_errors"}
+        return [], set(_OF_DEVICES)
     found, held = _request_errors(case)
     if data.status is HealthStatus.UNKNOWN:
         held.add("data_flow")

@@ -68,6 +68,13 @@ def test_a_dead_process_is_not_blamed_for_its_devices() -> None:
     assert told(events) == [("fired", "process_state", "line1")]
 
 
+@pytest.mark.parametrize("code", ["process.held", "process.starting", "process.heartbeat_late"])
+def test_one_that_only_starts_or_is_held_back_is_not_blamed_for_its_devices(code: str) -> None:
+    plant = Plant()
+    held = {HealthCheckType.PROCESS_ALIVE: (HealthStatus.WARNING, code, {})}
+    assert plant.look(look_at(status(checks={**DEVICE_DEAD, **held})), times=100) == []
+
+
 def test_a_dead_device_is_one_alert_and_missing_data_is_not_another() -> None:
     plant = Plant()
     assert plant.look(look_at(status(checks=DEVICE_LOST)), times=60) == []
