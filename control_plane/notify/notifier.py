@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_S: Final = 60.0
 _DATABASE_AWAY_S: Final = 5.0
+_STOP_S: Final = 2.0
 _ALERT: Final = TypeAdapter(Alert)
 
 Describe = Callable[[Alert, str], Mapping[str, Any]]
@@ -182,7 +183,10 @@ class _Worker:
         self._sender = sender
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"notify-{channel.name}")
+        # Whoever stops us does not wait for a server that hangs: its notice stays queued.
+        self._thread = threading.Thread(
+            target=self._run, name=f"notify-{channel.name}", daemon=True
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -192,7 +196,7 @@ class _Worker:
         self._wake.set()
 
     def join(self) -> None:
-        self._thread.join()
+        self._thread.join(_STOP_S)
 
     def wake(self) -> None:
         self._wake.set()
