@@ -94,7 +94,7 @@ class AlertService:
 
     def start(self) -> None:
         """Go on where the last control plane was, and look each second."""
-        self._resume()
+        self.resume()
         self._thread.start()
 
     def stop(self) -> None:
@@ -249,7 +249,7 @@ class AlertService:
             if event.kind is AlertEventKind.RESOLVED:
                 live.withdraw(TOPIC, key)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """Take over what the last control plane remembered; alerts that it did not end."""
         try:
             memory, left = self._alerts.memory(), self._alerts.open()
