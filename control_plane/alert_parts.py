@@ -2,10 +2,12 @@
 
 import shutil
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from collectors.contract.messages import sentence
 from control_plane.alert_commands import AlertCommands
 from control_plane.alerting.facts import Disk
 from control_plane.alerting.gathering import Gatherer, Sources
@@ -13,10 +15,11 @@ from control_plane.alerting.service import AlertService, Outlets
 from control_plane.alerting.spool_limits import SpoolLimits
 from control_plane.alerting.view import alert_json
 from control_plane.clock import Clock
+from control_plane.domain.recovery import Decision, RecoveryAction
 from control_plane.live.hub import Hub
 from control_plane.monitor import Monitor
 from control_plane.notify.notifier import Notifier
-from control_plane.recovery.service import EVERYTHING
+from control_plane.recovery.service import EVERYTHING, RecoveryService
 from control_plane.settings import Settings
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
@@ -53,12 +56,22 @@ def build_notifier(home: Path, database: StateDatabase, clock: Clock) -> Notifie
     return Notifier(home, Notifications(database), clock, alert_json, socket.gethostname())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """The parts of the control plane that alerts look at."""
+
+    monitor: Monitor
+    recovery: RecoveryService
+    hub: Hub
+
+
 def build_alerts(
-    settings: Settings, database: StateDatabase, clock: Clock, monitor: Monitor, hub: Hub
+    settings: Settings, database: StateDatabase, clock: Clock, watched: Watched
 ) -> AlertParts:
     """Return the parts, not yet started."""
     notifier = build_notifier(settings.home, database, clock)
     windows = MaintenanceWindows(database)
+    monitor, hub = watched.monitor, watched.hub
 
     def maintenance() -> frozenset[str]:
         names = windows.present(clock.now()).keys()
@@ -79,6 +92,7 @@ def build_alerts(
         live_dropped=lambda: hub.cut_off,
         notify_queued=notifier.queued_count,
         maintenance=maintenance,
+        given_up=lambda: _given_up(watched.recovery.latest()),
     )
     outlets = Outlets(database=database, notifier=notifier, live=hub)
     service = AlertService(settings.home, Gatherer(sources, clock), outlets, clock)
@@ -88,3 +102,16 @@ def build_alerts(
         commands=AlertCommands(service, notifier, AuditTrail(database), clock),
         queue=Notifications(database),
     )
+
+
+def _given_up(decisions: Mapping[str, Decision]) -> dict[str, tuple[str, str]]:
+    """Return what recovery wants a person for, in both languages."""
+    return {
+        name: (_cause(decision, "en"), _cause(decision, "zh-CN"))
+        for name, decision in decisions.items()
+        if decision.wanted is RecoveryAction.ALERT_OPERATOR
+    }
+
+
+def _cause(decision: Decision, language: str) -> str:
+    return sentence("control_plane", f"recovery.{decision.rule}", decision.facts, language)

@@ -13,7 +13,7 @@ from collectors.contract.store_urls import StoreUrlError
 from collectors.history.read import HistoryReader
 from collectors.history.readers import open_reader
 from control_plane.account_commands import AccountCommands
-from control_plane.alert_parts import AlertParts, build_alerts
+from control_plane.alert_parts import AlertParts, Watched, build_alerts
 from control_plane.backup.restore import refuse_half_restored
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock, SystemClock
@@ -193,7 +193,8 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     monitor = Monitor(judging, (observer, watches), process_history, chronicle, hub, clock)
     recovery = _recovery(console)
     monitor.tell(lambda picture: recovery.consider(list(picture.processes.values())))
-    alerts = build_alerts(settings, console.database, clock, monitor, hub)
+    watched = Watched(monitor=monitor, recovery=recovery, hub=hub)
+    alerts = build_alerts(settings, console.database, clock, watched)
     scheduler = Scheduler(_jobs(console, monitor, process_history, alerts))
     monitor.tell(lambda _: scheduler.check_clock(clock.now(), clock.monotonic()))
     with contextlib.ExitStack() as stack:

@@ -59,6 +59,8 @@ class Facts:
         storage: ``None`` if the historian never said anything.
         clock_step_s: Largest jump of the wall clock in the last five minutes, signed; 0 if none.
         maintenance: Processes that people work on.
+        given_up: Processes that automatic recovery leaves to people, with the cause in English and
+            in Chinese.
     """
 
     statuses: Mapping[str, ProcessStatus]
@@ -71,6 +73,7 @@ class Facts:
     clock_step_s: float = 0.0
     own: OwnFigures = OwnFigures()
     maintenance: frozenset[str] = frozenset()
+    given_up: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

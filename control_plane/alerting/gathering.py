@@ -53,6 +53,7 @@ class Sources:
         live_dropped: Listeners cut off since the start.
         notify_queued: Notices that wait.
         maintenance: Processes that people work on.
+        given_up: Processes that automatic recovery leaves to people, and why.
     """
 
     picture: Callable[[], Picture]
@@ -64,6 +65,7 @@ class Sources:
     live_dropped: Callable[[], int]
     notify_queued: Callable[[], int]
     maintenance: Callable[[], frozenset[str]]
+    given_up: Callable[[], Mapping[str, tuple[str, str]]]
 
 
 @dataclass(slots=True)
@@ -128,6 +130,7 @@ class Gatherer:
                 database_error=database_error,
             ),
             maintenance=self._maintenance.newest(mono),
+            given_up=self._sources.given_up(),
         )
 
     def _restarted(self, statuses: Mapping[str, ProcessStatus]) -> frozenset[str]:

@@ -40,6 +40,7 @@ DEFAULT_RULES: Final[Mapping[str, RuleLimits]] = {
     "log_errors": RuleLimits(for_s=60.0, clear_s=30.0),
     "request_errors": RuleLimits(for_s=60.0, clear_s=30.0, threshold=20.0),
     "spool": RuleLimits(for_s=30.0, clear_s=30.0, threshold=50.0),
+    "recovery": RuleLimits(for_s=10.0),
     # Of what several collectors depend on.
     "gateway": RuleLimits(),
     "node": RuleLimits(for_s=10.0),

@@ -11,8 +11,9 @@ from control_plane.domain.health import HealthCheckResult, HealthCheckType, Heal
 from control_plane.domain.process import ProcessStatus
 
 _OF_DEVICES: Final = frozenset({"connection", "data_flow", "request_errors"})
-_WITHOUT_PROCESS: Final = _OF_DEVICES | {"cpu", "memory", "log_errors", "blind"}
+_WITHOUT_PROCESS: Final = _OF_DEVICES | {"cpu", "memory", "log_errors", "blind", "recovery"}
 """What a dead process cannot be blamed for; the spool is on the disk and is judged anyway."""
+_TOLD_BY: Final = frozenset({"process_state", "connection", "data_flow", "memory", "cpu"})
 _BLIND: Final = _WITHOUT_PROCESS - {"blind"} | {"process_state"}
 _MEMORY_CRITICAL = 1.5
 """Times the limit."""
@@ -101,7 +102,7 @@ def judge_process(
     for more, unsaid in (_lasting(case), device, _resources(case), _log(case)):
         found += more
         held |= unsaid
-    return found, held
+    return found + _given_up(case, found), held
 
 
 _Verdict = tuple[list[Condition], set[str]]
@@ -126,6 +127,22 @@ def _lasting(case: _Case) -> _Verdict:
         evidence={"last_error": status.last_error or ""},
     )
     return [condition], set()
+
+
+def _given_up(case: _Case, found: list[Condition]) -> list[Condition]:
+    """Tell of what recovery leaves to people, unless another alert tells of it already."""
+    causes = case.facts.given_up.get(case.status.name)
+    if causes is None or any(each.rule in _TOLD_BY for each in found):
+        return []
+    cause, cause_zh = causes
+    condition = Condition(
+        rule="recovery",
+        subject=case.subject,
+        severity=AlertSeverity.WARNING,
+        code="alert.recovery",
+        params={"cause": cause, "cause_zh": cause_zh},
+    )
+    return [condition]
 
 
 def _device(case: _Case) -> _Verdict:

@@ -67,6 +67,7 @@ class World:
             live_dropped=lambda: 0,
             notify_queued=lambda: 0,
             maintenance=frozenset,
+            given_up=dict,
         )
         queue = Notifications(self.database)
         notifier = Notifier(self.home, queue, self, alert_json, "pc")

@@ -61,6 +61,7 @@ class Hands:
             live_dropped=lambda: self.dropped,
             notify_queued=lambda: 4,
             maintenance=self.maintenance,
+            given_up=dict,
         )
         return Gatherer(sources, self)
 

@@ -258,6 +258,21 @@ def test_errors_in_the_log_are_judged_by_their_number() -> None:
     ]
 
 
+def test_what_recovery_leaves_to_people_is_told_unless_another_alert_tells_of_it() -> None:
+    plant = Plant()
+    causes = {"line1": ("points are bad", "点位异常")}
+    dead = status(checks=DEVICE_DEAD)
+    assert told(plant.look(look_at(dead, given_up=causes), times=60)) == [
+        ("fired", "connection", "line1")
+    ]
+    plant.look(look_at(status()), times=10)
+    (fired,) = plant.look(look_at(status(), given_up=causes), times=60)
+    assert fired.alert.rule == "recovery"
+    assert "points are bad" in message_of(fired.alert)
+    assert "点位异常" in message_of(fired.alert, "zh-CN")
+    assert told(plant.look(look_at(status()), times=10)) == [("resolved", "recovery", "line1")]
+
+
 def test_advice_of_the_check_comes_with_the_alert() -> None:
     plant = Plant()
     health = status(checks=CRASHED).health
