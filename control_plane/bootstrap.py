@@ -246,10 +246,10 @@ def _recovery(console: Console) -> RecoveryService:
         stores,
         console.limits,
         RecoveryHands(
-        do=actions.do,
-        under_way=console.process_commands.under_way,
-        is_disk_low=lambda: is_disk_low(settings.home),
-    ),
+            do=actions.do,
+            under_way=console.process_commands.under_way,
+            is_disk_low=lambda: is_disk_low(settings.home),
+        ),
         console.clock,
     )
 

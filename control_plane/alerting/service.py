@@ -197,8 +197,9 @@ class AlertService:
             for problem in self._rules.problems:
                 log.error("alert rule cannot be used", extra={"problem": problem.text()})
         try:
-            self._silences = tuple(self._alerts.silences(self._clock.now()))
-            self._outlets.notifier.refresh()
+            with self._outlets.database.connection():  # One for all of them.
+                self._silences = tuple(self._alerts.silences(self._clock.now()))
+                self._outlets.notifier.refresh()
             self._database_error = None
         except StorageError as exc:
             self._database_failed(exc)

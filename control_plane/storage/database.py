@@ -110,9 +110,13 @@ class StateDatabase:
     def _connect(self) -> bool:
         """Return whether a connection was opened. Many who ask, the monitor for each collector,
         must not all wait for a server that does not answer."""
+        if not self._database.is_closed():
+            # Whoever is amid a transaction must not wait here, in peewee's lock, for one who opens
+            # a connection and waits for that transaction.
+            return False
         began = time.monotonic()
         away_until, reason = self._away
-        if began < away_until and self._database.is_closed():
+        if began < away_until:
             raise StorageError(reason=reason)
         try:
             opened: bool = self._database.connect(reuse_if_open=True)

@@ -1,5 +1,7 @@
 """Alerts and notices in the state database, on each engine."""
 
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -128,3 +130,26 @@ def test_giving_up_leaves_a_record(database: StateDatabase) -> None:
     queue.end([due.id], FAILED, NOW, "550 no such user" + "x" * 5000)
     (ended,) = queue.latest("mail", 10)
     assert (ended.state, ended.error[:16], len(ended.error)) == (FAILED, "550 no such user", 1000)
+
+
+def test_whoever_is_amid_a_transaction_waits_for_nobody_who_connects(
+    database: StateDatabase,
+) -> None:
+    alerts, opened = Alerts(database), threading.Event()
+
+    def look() -> None:
+        opened.set()
+        alerts.open()
+
+    with database.connection() as db, db.atomic():
+        alerts.write([event(ALERT)], MEMORY)
+        other = threading.Thread(target=look)
+        other.start()
+        opened.wait(5)
+        began = time.monotonic()
+        for _ in range(20):
+            alerts.write([event(ALERT)], MEMORY)
+        took_s = time.monotonic() - began
+    other.join()
+    # SQLite waits for a lock for 5 s.
+    assert took_s < 4
