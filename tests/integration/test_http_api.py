@@ -289,7 +289,8 @@ def test_scheduled_jobs_are_listed_with_their_next_run(
 ) -> None:
     system = client.get("/api/v1/system", headers=bearer(plane, Role.VIEWER)).json
     assert {job["id"] for job in system["scheduler"]} == {
-        "health_check", "ended_sessions", "history_retention", "alert_retention", "database_checkpoint",
+        "health_check", "ended_sessions", "history_retention", "alert_retention",
+        "database_checkpoint",
     }  # fmt: skip
     assert all(job["next_run_at"].endswith("Z") for job in system["scheduler"])
     assert 0 < system["host"]["disk_percent"] <= 100
