@@ -12,6 +12,7 @@ from control_plane.domain.health import (
 from control_plane.domain.process import Desired, ProcessStatus
 from control_plane.domain.recovery import Situation
 
+_ADOPTED_AFTER = timedelta(seconds=10)
 _SOFT_ROUNDS = 2
 """A resource is over its limit for good when it was so for as many recorded rounds of checks."""
 
@@ -47,7 +48,7 @@ def situation_of(
         connection_code=link.code,
         data_code=data.code,
         resource_code=resources.code if lasting else "",
-        process_bad=_is_bad(alive),
+        process_bad=_is_bad(alive) and not _may_be_wanted(alive, status.observed_at),
         connection_bad=_is_bad(link),
         data_bad=_is_bad(data),
         memory_ratio=(status.memory_mb or 0.0) / limits.memory_threshold,
@@ -58,6 +59,12 @@ def situation_of(
         disk_low=disk_low,
         max_restart_attempts=limits.max_restart_attempts,
     )
+
+
+def _may_be_wanted(alive: HealthCheckResult, now: datetime) -> bool:
+    """A stop that nobody told us of is taken for somebody's will after a few seconds."""
+    stopped = alive.code == "process.not_running"
+    return stopped and (alive.since is None or now - alive.since < _ADOPTED_AFTER)
 
 
 def _is_bad(check: HealthCheckResult) -> bool:

@@ -114,6 +114,7 @@ def test_what_an_operator_stopped_or_maintains_is_left_alone(plant: Plant) -> No
     wait_for(lambda: _answers(plant) and plant.present()["guard"] == "maintenance", "held back")
     assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
     os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: plant.present()["rule"] == "fine", "goes on")
     assert plant.local.run("maintenance", "off", "press").returncode == 0
     plant.local.request("/api/v1/processes/press/stop", "POST")
     wait_for(lambda: plant.present()["guard"] == "stopped", "left alone")
