@@ -1,10 +1,12 @@
 """Where a program's log is to be had: as a file of this machine, or through its node."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from control_plane.domain.logs import LogChunk
 from control_plane.domain.node import LOCAL_NODE, program_and_node
 from control_plane.errors import ControlPlaneError
+from control_plane.logs.book import LogBook, open_book, open_remote_book
 from control_plane.logs.known_secrets import KnownSecrets
 from control_plane.logs.reader import FileLog, LogReader, ReadChunk, RedactedLog, RemoteLog
 from control_plane.supervisor.client import SupervisorClient
@@ -31,6 +33,19 @@ class ProgramLogs:
         else:
             log = RemoteLog(read_through(self._nodes.of(name).client, name))
         return RedactedLog(log, self.secrets.redactor)
+
+    def book(self, name: str) -> AbstractContextManager[LogBook]:
+        """Open all that is kept of a program's log; its lines still have their secrets.
+
+        Of another node that is the file in use.
+
+        Raises:
+            UnknownNode.
+        """
+        program, node = program_and_node(name)
+        if node == LOCAL_NODE:
+            return open_book(self._log_dir / f"{program}.log")
+        return open_remote_book(read_through(self._nodes.of(name).client, name))
 
 
 def read_through(client: SupervisorClient, name: str) -> ReadChunk:

@@ -10,6 +10,7 @@ from control_plane.api.health import health_blueprint
 from control_plane.api.history import history_blueprint
 from control_plane.api.identity import identify
 from control_plane.api.live import register_live_channel, without_compression
+from control_plane.api.logs import logs_blueprint
 from control_plane.api.metrics import metrics_blueprint
 from control_plane.api.nodes import nodes_blueprint
 from control_plane.api.panel import panel_blueprint
@@ -58,6 +59,7 @@ def create_app(plane: ControlPlane) -> Flask:
 
     app.register_blueprint(session_blueprint(plane))
     app.register_blueprint(processes_blueprint(plane))
+    app.register_blueprint(logs_blueprint(plane))
     app.register_blueprint(commands_blueprint(plane))
     app.register_blueprint(health_blueprint(plane))
     app.register_blueprint(history_blueprint(plane))

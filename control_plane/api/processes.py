@@ -1,27 +1,20 @@
-"""Collectors: their status, logs and points."""
+"""Collectors: their status and points."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from pydantic import TypeAdapter
 
 from collectors.contract.points import Quality, series_key
 from control_plane.api.identity import actor_with
-from control_plane.api.parameters import whole_number
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
-from control_plane.domain.logs import LogEntry
 from control_plane.domain.process import ProcessStatus
 from control_plane.errors import UnknownProcess
-from control_plane.logs.follower import Cursor
-from control_plane.logs.parser import parse_line
 from control_plane.storage.collector_files import read_collector_file
 
-MAX_LOG_LINES = 2000
-
 _STATUS = TypeAdapter(ProcessStatus)
-_ENTRIES = TypeAdapter(list[LogEntry])
 
 
 def processes_blueprint(plane: ControlPlane) -> Blueprint:
@@ -54,20 +47,6 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
     def show(name: str) -> Response:
         actor_with(Permission.VIEW)
         return jsonify(_json(status_of(name)))
-
-    @blueprint.get("/<name>/logs")
-    def logs(name: str) -> Response:
-        actor_with(Permission.VIEW)
-        log = plane.console.logs.reader(status_of(name).name)
-        tail = whole_number("tail", 200, MAX_LOG_LINES)
-        cursor = request.args.get("cursor")
-        read = log.after(Cursor.parse(cursor), tail) if cursor else log.tail(tail)
-        entries = [parse_line(line, name) for line in read.lines]
-        return jsonify(
-            entries=_ENTRIES.dump_python(entries, mode="json"),
-            cursor=str(read.cursor),
-            reset=read.reset,
-        )
 
     @blueprint.get("/<name>/points")
     def points(name: str) -> Response:

@@ -2,7 +2,10 @@
 
 import contextlib
 import os
-from dataclasses import dataclass
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -11,17 +14,27 @@ from control_plane.errors import BadRequest
 
 _READ_BYTES = 1 << 20
 _TAIL_BLOCK = 64 * 1024
+_MARKED_BYTES = 64
+MAX_ROTATED = 1000
+
+
+_CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,19})(?:\.([0-9a-f]{1,8}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a log: the file's inode and the offset of the next unread byte."""
+    """A place in a log: the file's inode and the offset of the next unread byte.
+
+    ``mark`` is a checksum of the file's first bytes: a new file may get the inode of one that was
+    deleted. 0 says nothing about them.
+    """
 
     inode: int
     offset: int
+    mark: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.inode}-{self.offset}"
+        return f"{self.inode}-{self.offset}" + (f".{self.mark:x}" if self.mark else "")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -30,11 +43,10 @@ class Cursor:
         Raises:
             BadRequest: anything else.
         """
-        inode, _, offset = text.partition("-")
-        valid = inode.isascii() and offset.isascii() and inode.isdecimal() and offset.isdecimal()
-        if not valid or len(text) > 40:
+        found = _CURSOR.fullmatch(text)
+        if found is None:
             raise BadRequest(reason=f"cursor {text[:40]!r} is not one that this server gave out")
-        return cls(int(inode), int(offset))
+        return cls(int(found[1]), int(found[2]), int(found[3] or "0", 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ def read_tail(path: Path, count: int) -> Lines:
 
 
 def read_after(path: Path, cursor: Cursor, max_lines: int) -> Lines:
-    """Return whole lines after ``cursor``, first those left in the file that was rotated away.
+    """Return whole lines after ``cursor``, first those left in files that were rotated away.
 
     Fewer than ``max_lines`` do not mean that all is read; an unchanged cursor does.
     """
@@ -69,13 +81,12 @@ def read_after(path: Path, cursor: Cursor, max_lines: int) -> Lines:
         with path.open("rb") as file:
             if _is_within(file.fileno(), cursor):
                 return _lines_from(file.fileno(), cursor, max_lines)
-            # A rotated file that is gone or closed to us is a lost place, not an unreadable log.
-            with (
-                contextlib.suppress(OSError),
-                path.with_name(path.name + ".1").open("rb") as rotated,
-            ):
-                if _is_within(rotated.fileno(), cursor):
-                    return _across_rotation(rotated.fileno(), file.fileno(), cursor, max_lines)
+            newer = file.fileno()
+            with contextlib.ExitStack() as stack:
+                for rotated in _rotated(path, stack):
+                    if _is_within(rotated, cursor):
+                        return _across_rotation(rotated, newer, cursor, max_lines)
+                    newer = rotated
             newest = _tail_of(file.fileno(), max_lines)
             return Lines(newest.lines, newest.cursor, reset=cursor.inode != 0)
     except OSError:
@@ -103,9 +114,34 @@ def written_at(path: Path, now: datetime) -> datetime:
         return now
 
 
+def _rotated(path: Path, stack: contextlib.ExitStack) -> Iterator[int]:
+    """Open the files that were rotated away, the newest first; one that is gone ends them.
+
+    In this order a rotation meanwhile can show a file twice but never hide one.
+    """
+    for number in range(1, MAX_ROTATED + 1):
+        try:
+            file = stack.enter_context(path.with_name(f"{path.name}.{number}").open("rb"))
+        except OSError:
+            return  # Gone or closed to us: a lost place, not an unreadable log.
+        yield file.fileno()
+
+
+def mark_of(fd: int, offset: int) -> int:
+    """Return the checksum of the first bytes that lie before ``offset``; never 0 but for none."""
+    begin = os.pread(fd, min(_MARKED_BYTES, offset), 0)
+    return (zlib.crc32(begin) or 1) if begin else 0
+
+
 def _is_within(fd: int, cursor: Cursor) -> bool:
     status = os.fstat(fd)
-    return cursor.inode == status.st_ino and cursor.offset <= status.st_size
+    if cursor.inode != status.st_ino or cursor.offset > status.st_size:
+        return False
+    return not cursor.mark or cursor.mark == mark_of(fd, cursor.offset)
+
+
+def _marked(fd: int, inode: int, offset: int) -> Cursor:
+    return Cursor(inode, offset, mark_of(fd, offset))
 
 
 def _across_rotation(old_fd: int, new_fd: int, cursor: Cursor, max_lines: int) -> Lines:
@@ -119,13 +155,13 @@ def _across_rotation(old_fd: int, new_fd: int, cursor: Cursor, max_lines: int) -
     lines, end_bytes = whole_lines(data, max_lines - len(rest.lines))
     if end_bytes == 0 and left:
         return rest
-    place = Cursor(os.fstat(new_fd).st_ino, end_bytes - len(left))
+    place = _marked(new_fd, os.fstat(new_fd).st_ino, end_bytes - len(left))
     return Lines((*rest.lines, *lines), place, reset=False)
 
 
 def _lines_from(fd: int, cursor: Cursor, max_lines: int) -> Lines:
     lines, end_bytes = whole_lines(os.pread(fd, _READ_BYTES, cursor.offset), max_lines)
-    return Lines(lines, Cursor(cursor.inode, cursor.offset + end_bytes), reset=False)
+    return Lines(lines, _marked(fd, cursor.inode, cursor.offset + end_bytes), reset=False)
 
 
 def whole_lines(
@@ -158,4 +194,4 @@ def _tail_of(fd: int, count: int) -> Lines:
     lines = data[:end].split(b"\n")[:-1]
     if start > 0:
         lines = lines[1:]  # Its beginning was not read.
-    return Lines(tuple(lines[-count:]), Cursor(status.st_ino, start + end), reset=False)
+    return Lines(tuple(lines[-count:]), _marked(fd, status.st_ino, start + end), reset=False)

@@ -1,0 +1,181 @@
+"""A whole log, rotated files and the one in use, as one sequence of lines with their places."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from control_plane.logs.follower import MAX_ROTATED, Cursor, mark_of
+from control_plane.logs.reader import ReadChunk
+
+BLOCK_BYTES: Final = 4 << 20
+_LONGEST_LINE_BYTES: Final = 1 << 20
+_REMOTE_BYTES: Final = 256 * 1024
+
+ReadAt = Callable[[int, int], bytes]
+"""(offset, bytes) → that part of a file, shorter at its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Whole lines of one file from ``begin`` to ``end``, offsets in that file.
+
+    A line that a rotation cut in two is a stretch of its own, at its place in the older file.
+    """
+
+    inode: int
+    begin: int
+    end: int
+    read: ReadAt
+    mark: Callable[[int], int]
+
+    def place(self, offset: int) -> Cursor:
+        return Cursor(self.inode, offset, self.mark(offset))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Whole lines, the first of which begins at ``begin`` of its stretch."""
+
+    stretch: int
+    begin: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        return self.begin + len(self.data)
+
+
+class LogBook:
+    """The stretches of a log, oldest first, as they were when it was opened."""
+
+    def __init__(self, stretches: list[Stretch]) -> None:
+        self.stretches = stretches
+
+    def find(self, place: Cursor) -> tuple[int, int] | None:
+        """Return the stretch and the offset of a line, ``None`` if it is in no file any more."""
+        ended = None
+        for number, stretch in enumerate(self.stretches):
+            if stretch.inode != place.inode:
+                continue
+            if place.mark and place.mark != stretch.mark(place.offset):
+                continue
+            if stretch.begin <= place.offset < stretch.end:
+                return number, place.offset
+            if place.offset == stretch.end:
+                ended = number, place.offset
+        return ended
+
+    def forward(self, number: int, offset: int) -> Iterator[Block]:
+        """Yield blocks from a line on to the end."""
+        for at in range(number, len(self.stretches)):
+            stretch = self.stretches[at]
+            begin = offset if at == number else stretch.begin
+            while begin < stretch.end:
+                data = stretch.read(begin, min(BLOCK_BYTES, stretch.end - begin))
+                if not data:
+                    break  # Cut off since it was opened.
+                if begin + len(data) < stretch.end:
+                    data = data[: data.rfind(b"\n") + 1] or data
+                yield Block(stretch=at, begin=begin, data=data)
+                begin += len(data)
+
+    def backward(self, number: int, offset: int) -> Iterator[Block]:
+        """Yield blocks that end before a line, from there to the beginning."""
+        for at in range(number, -1, -1):
+            stretch = self.stretches[at]
+            end = offset if at == number else stretch.end
+            while end > stretch.begin:
+                begin = max(stretch.begin, end - BLOCK_BYTES)
+                data = stretch.read(begin, end - begin)
+                if not data:
+                    break
+                if begin > stretch.begin and (cut := data.find(b"\n", 0, len(data) - 1)) >= 0:
+                    data, begin = data[cut + 1 :], begin + cut + 1
+                yield Block(stretch=at, begin=begin, data=data)
+                end = begin
+
+
+@contextlib.contextmanager
+def open_book(path: Path) -> Iterator[LogBook]:
+    """Open a log of this machine; one that cannot be read has no stretches."""
+    with contextlib.ExitStack() as stack:
+        files: dict[int, Stretch] = {}
+        # The newest first: a rotation meanwhile can show a file twice but never hide one.
+        for number in range(MAX_ROTATED + 1):
+            name = f"{path.name}.{number}" if number else path.name
+            try:
+                file = stack.enter_context(path.with_name(name).open("rb"))
+            except OSError:
+                if number:
+                    break
+                continue  # Between two steps of a rotation there is no file in use.
+            whole = _file(file.fileno())
+            files.setdefault(whole.inode, whole)
+        yield LogBook(_stretches(list(reversed(files.values()))))
+
+
+@contextlib.contextmanager
+def open_remote_book(read: ReadChunk) -> Iterator[LogBook]:
+    """Open the file in use of a log on another node."""
+    newest = read(0, 0, 0)
+    if newest is None:
+        yield LogBook([])
+        return
+    inode = newest.inode
+
+    def read_at(offset: int, count: int) -> bytes:
+        parts = b""
+        while len(parts) < count:
+            chunk = read(inode, offset + len(parts), min(_REMOTE_BYTES, count - len(parts)))
+            if chunk is None or chunk.inode != inode or not chunk.data:
+                break
+            parts += chunk.data
+        return parts
+
+    whole = Stretch(inode=inode, begin=0, end=newest.size, read=read_at, mark=lambda _: 0)
+    yield LogBook(_stretches([whole]))
+
+
+def _file(fd: int) -> Stretch:
+    status = os.fstat(fd)
+    return Stretch(
+        inode=status.st_ino,
+        begin=0,
+        end=status.st_size,
+        read=lambda offset, count: os.pread(fd, count, offset),
+        mark=lambda offset: mark_of(fd, offset),
+    )
+
+
+def _stretches(files: list[Stretch]) -> list[Stretch]:
+    """Cut files, oldest first, into whole lines and the lines between two files."""
+    found: list[Stretch] = []
+    rest, owner = b"", None
+    for file in files:
+        begin = 0
+        if rest and owner is not None:
+            head = file.read(0, min(_LONGEST_LINE_BYTES, file.end))
+            begin = head.find(b"\n") + 1 or len(head)
+            found.append(_between(owner, rest + head[:begin]))
+        tail_from = max(begin, file.end - _LONGEST_LINE_BYTES)
+        tail = file.read(tail_from, file.end - tail_from)
+        end = tail_from + (tail.rfind(b"\n") + 1)
+        rest = tail[end - tail_from :]
+        owner = Stretch(inode=file.inode, begin=begin, end=end, read=file.read, mark=file.mark)
+        if end > begin:
+            found.append(owner)
+    return found
+
+
+def _between(owner: Stretch, line: bytes) -> Stretch:
+    start = owner.end
+
+    def read(offset: int, count: int) -> bytes:
+        return line[offset - start : offset - start + count]
+
+    return Stretch(
+        inode=owner.inode, begin=start, end=start + len(line), read=read, mark=owner.mark
+    )
