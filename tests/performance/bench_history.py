@@ -19,6 +19,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,10 @@ from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.segment import Position, segment_path
 from collectors.history.spool import SpoolWriter
 from collectors.history.spool_reader import Record, SpoolReader
+from control_plane.api.app import create_app
+from control_plane.auth.permissions import Actor, Role
+from control_plane.bootstrap import running
+from control_plane.settings import load_settings
 
 _GROUPS = 5
 _POINTS = 100
@@ -222,6 +227,7 @@ def _bench_store(home: Path, cycles: int) -> None:
             print(f"{size / count:7.1f} B{cost.written_bytes / count:9.1f} B")
         print(f"longest append of 20,000 samples {max(embedded_cost.steps_s[:-1]) * 1e3:.0f} ms\n")
         _bench_queries(EmbeddedReader(home / "history"), plain, plant.cycle)
+        _bench_api(home, plant.cycle)
 
 
 def _record(number: int, poll: Columns) -> Record:
@@ -285,6 +291,33 @@ def _bench_queries(reader: EmbeddedReader, plain: sqlite3.Connection, cycles: in
         with cost.adding():
             reader.latest(_SERIES)
     print(f"newest value of {_A_CYCLE} series {_percentiles(cost.steps_s)[0] * 1e3:.1f} ms")
+
+
+def _bench_api(home: Path, cycles: int) -> None:
+    """Ask for one hour through the whole control plane: HTTP, sign-in, reader, JSON."""
+    rng = random.Random(4)
+    me = Actor(name="console:bench", role=Role.ADMIN, origin="console")
+    with running(load_settings({"DAQ_HOME": str(home)})) as plane:
+        token = plane.console.account_commands.create_token(me, "bench", Role.VIEWER)
+        client = create_app(plane).test_client()
+        cost = Cost()
+        for _ in range(_QUESTIONS):
+            start_s = _START_NS // _S + rng.randrange(max(1, cycles - 3600))
+            query = {
+                "series": _SERIES[rng.randrange(_A_CYCLE)],
+                "from": datetime.fromtimestamp(start_s, UTC).isoformat(),
+                "to": datetime.fromtimestamp(start_s + 3600, UTC).isoformat(),
+                "buckets": 1000,
+            }
+            with cost.adding():
+                answer = client.get(
+                    "/api/v1/history",
+                    query_string=query,
+                    headers={"Authorization": f"Bearer {token}"},
+                )
+            if answer.status_code != 200 or not answer.json["rows"]:
+                raise SystemExit(f"{query['series']}: {answer.status_code}")
+    print(f"  1 h at the API    {_row(cost)}")
 
 
 def _row(cost: Cost) -> str:
