@@ -19,6 +19,7 @@ export const router = createRouter({
       component: () => import('@/pages/CollectorPage.vue'),
       props: true,
     },
+    { path: '/alerts', name: 'alerts', component: () => import('@/pages/AlertsPage.vue') },
     { path: '/system', name: 'system', component: () => import('@/pages/SystemPage.vue') },
     {
       path: '/sign-in',

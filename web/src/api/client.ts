@@ -1,6 +1,16 @@
 /** The only place that talks HTTP. Every failure becomes an ApiError with a stable code. */
 
 import type {
+  Alert,
+  AlertFigures,
+  AlertList,
+  AlertQuery,
+  Channel,
+  ChannelTest,
+  NewSilence,
+  Silence,
+} from '@/api/alert_schema'
+import type {
   CommandAction,
   CommandResult,
   ExportProgress,
@@ -184,6 +194,25 @@ export const api = {
     request<ExportProgress>(`/api/v1/history/export/${id}`, { signal }),
   cancelExport: (id: string) =>
     request<undefined>(`/api/v1/history/export/${id}`, { method: 'DELETE' }),
+  openAlerts: (signal?: AbortSignal) => request<AlertList>('/api/v1/alerts', { signal }),
+  pastAlerts: ({ severity, subject, before, limit }: AlertQuery, signal?: AbortSignal) => {
+    const query = new URLSearchParams({ state: 'all', limit: String(limit) })
+    if (severity) query.set('severity', severity)
+    if (subject) query.set('subject', subject)
+    if (before !== null) query.set('before', String(before))
+    return request<AlertList>(`/api/v1/alerts?${query}`, { signal })
+  },
+  alertFigures: (signal?: AbortSignal) => request<AlertFigures>('/api/v1/alerts/figures', { signal }),
+  acknowledge: (id: number, reason: string) =>
+    request<Alert>(`/api/v1/alerts/${id}/acknowledge`, { method: 'POST', body: { reason } }),
+  silences: async (signal?: AbortSignal) =>
+    (await request<{ silences: Silence[] }>('/api/v1/silences', { signal })).silences,
+  shelve: (silence: NewSilence) => request<Silence>('/api/v1/silences', { method: 'POST', body: silence }),
+  unshelve: (id: number) => request<undefined>(`/api/v1/silences/${id}`, { method: 'DELETE' }),
+  channels: (signal?: AbortSignal) =>
+    request<{ channels: Channel[]; problems: string[] }>('/api/v1/channels', { signal }),
+  testChannel: (name: string) =>
+    request<ChannelTest>(`/api/v1/channels/${encodeURIComponent(name)}/test`, { method: 'POST' }),
   nodes: (signal?: AbortSignal) => request<NodeList>('/api/v1/nodes', { signal }),
   system: (signal?: AbortSignal) => request<SystemState>('/api/v1/system', { signal }),
   storage: (signal?: AbortSignal) =>

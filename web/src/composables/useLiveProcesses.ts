@@ -2,15 +2,17 @@ import { watch } from 'vue'
 
 import { ApiError } from '@/api/client'
 import type { ProcessDelta, ProcessStatus } from '@/api/schema'
+import { useAlertsStore } from '@/stores/alerts'
 import { useConnectionStore } from '@/stores/connection'
 import { useProcessesStore } from '@/stores/processes'
 import { useSessionStore } from '@/stores/session'
 
-/** Keep the collectors live while somebody is signed in. */
+/** Keep the collectors live, and hear of alerts, while somebody is signed in. */
 export function useLiveProcesses(): void {
   const session = useSessionStore()
   const connection = useConnectionStore()
   const processes = useProcessesStore()
+  const alerts = useAlertsStore()
 
   /** A handshake was refused: perhaps because the session is gone. */
   async function checkSession(): Promise<void> {
@@ -39,6 +41,7 @@ export function useLiveProcesses(): void {
             snapshot: (items) => processes.applySnapshot(items as ProcessStatus[]),
             delta: (item) => processes.applyDelta(item as ProcessDelta),
           },
+          error_alerts: { snapshot: () => alerts.changed(), delta: () => alerts.changed() },
         },
       )
     },
