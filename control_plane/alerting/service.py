@@ -247,7 +247,8 @@ class AlertService:
         for event in events:
             key = str(event.alert.id)
             live.publish(TOPIC, key, live_message(event))
-            if event.kind is AlertEventKind.RESOLVED:
+            if event.alert.resolved_at is not None:
+                # Also of one that is acknowledged afterwards: the snapshot has open alerts only.
                 live.withdraw(TOPIC, key)
 
     def resume(self) -> None:
