@@ -1,5 +1,6 @@
 """Looks at other machines, each in a thread of its own: none makes the others wait."""
 
+import contextlib
 import logging
 import math
 import threading
@@ -10,6 +11,7 @@ from control_plane.clock import Clock
 from control_plane.domain.node import Tier, program_and_node
 from control_plane.domain.observation import CollectorFile, Round
 from control_plane.domain.process import ProcessInfo
+from control_plane.errors import StorageError
 from control_plane.logs.known_secrets import KnownSecrets
 from control_plane.logs.reader import RedactedLog, RemoteLog
 from control_plane.observer import ObservedNode, Observer
@@ -177,8 +179,10 @@ class _RemoteCollectors:
         if infos is not None:
             self._names = {name for name in infos if may_be_collector(program_and_node(name)[0])}
         elif self._names is None:
-            known = self._known_processes()
-            self._names = {name for name in known if program_and_node(name)[1] == self._node}
+            # Without a database they stay unknown until the node answers.
+            with contextlib.suppress(StorageError):
+                known = self._known_processes()
+                self._names = {name for name in known if program_and_node(name)[1] == self._node}
         return {name: _file(name) for name in sorted(self._names or ())}
 
 

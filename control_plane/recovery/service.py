@@ -173,16 +173,18 @@ class RecoveryService:
 
     def _write_down(self, decision: Decision) -> int | None:
         before = self._latest.get(decision.process)
-        self._latest[decision.process] = decision
         acts = decision.action is not RecoveryAction.NO_ACTION
         news = before is None or _essence(before) != _essence(decision)
         nothing_yet = before is None and decision.rule in ("fine", "stopped")
-        if not acts and (not news or nothing_yet):
-            return None
-        outcome = "planned" if decision.action.touches else "none"
-        if decision.action is RecoveryAction.ALERT_OPERATOR:
-            outcome = "done"
-        return self._stores.decisions.add(decision, outcome, self._clock.now())
+        number = None
+        if acts or (news and not nothing_yet):
+            outcome = "planned" if decision.action.touches else "none"
+            if decision.action is RecoveryAction.ALERT_OPERATOR:
+                outcome = "done"
+            number = self._stores.decisions.add(decision, outcome, self._clock.now())
+        # Only now: what could not be written down is news again at the next look.
+        self._latest[decision.process] = decision
+        return number
 
     def _carry_out(self, decision: Decision, factor: float, number: int) -> None:
         try:
@@ -209,7 +211,7 @@ class RecoveryService:
     def _remember(self, process: str, memory: Memory, now: float) -> None:
         assert self._memories is not None
         self._memories[process] = memory
-        if memory != self._saved.get(process, Memory()):
+        if memory != self._saved.get(process):
             self._stores.memories.save(process, self._boot_id, now, memory.dump())
             self._saved[process] = memory
 
@@ -217,12 +219,14 @@ class RecoveryService:
         self._stores.decisions.interrupted(self._clock.now() - _INTERRUPTED_LATELY)
         found = {}
         for process, (boot_id, saved_s, figures) in self._stores.memories.load().items():
+            kept = Memory.load(figures)
             # Whoever did it is gone, and so is what was under way.
-            memory = replace(Memory.load(figures), in_flight="")
+            found[process] = replace(kept, in_flight="")
             if boot_id != self._boot_id:
                 # The clock began anew: as if no time had passed since.
-                memory = memory.moved(now - saved_s)
-            found[process] = memory
+                found[process] = found[process].moved(now - saved_s)
+            elif not kept.in_flight:
+                self._saved[process] = kept
         return found
 
     def _overrun(self, status: ProcessStatus, now: float) -> float:
