@@ -307,7 +307,7 @@ def _facts(settings: Settings, nodes: Nodes) -> CollectorFacts:
             seen = latest_heartbeat(settings.home, name)
             return seen.beat if seen else None
         try:
-            program = nodes.of(name).client.stats().programs.get(name)
+            program = nodes.of(name).client.plugin.stats().programs.get(name)
             text = program.heartbeat if program else None
             return parse_heartbeat(text, name) if text is not None else None
         except (ControlPlaneError, HeartbeatError):

@@ -140,7 +140,7 @@ class _Watch:
 def observer_of(node: Node, client: SupervisorClient, context: Context) -> Observer:
     """Return an observer of another machine, which asks all it wants to know by ``client``."""
     telemetry = RemoteTelemetry(
-        lambda: client.stats() if client.has_plugin() else None, context.clock.monotonic
+        lambda: client.plugin.stats() if client.has_plugin() else None, context.clock.monotonic
     )
 
     def log_of(name: str) -> RedactedLog:

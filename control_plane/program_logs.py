@@ -53,7 +53,7 @@ def read_through(client: SupervisorClient, name: str) -> ReadChunk:
 
     def read(inode: int, offset: int, limit_bytes: int) -> LogChunk | None:
         try:
-            return client.read_log(name, inode, offset, limit_bytes)
+            return client.plugin.read_log(name, inode, offset, limit_bytes)
         except ControlPlaneError:
             return None
 

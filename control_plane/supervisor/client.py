@@ -11,8 +11,7 @@ from xml.parsers.expat import ExpatError
 
 from supervisor.xmlrpc import Faults
 
-from control_plane.domain.logs import LogChunk
-from control_plane.domain.node import LOCAL_NODE, NodeStats, program_and_node, qualified
+from control_plane.domain.node import LOCAL_NODE, program_and_node, qualified
 from control_plane.domain.process import ProcessInfo
 from control_plane.errors import (
     NodeUnreachable,
@@ -20,15 +19,8 @@ from control_plane.errors import (
     SupervisorUnreachable,
     UnknownProcess,
 )
-from control_plane.supervisor.answers import (
-    EventBatch,
-    Reread,
-    event_batch,
-    log_chunk,
-    node_stats,
-    process_info,
-    snapshot_info,
-)
+from control_plane.supervisor.answers import Reread, process_info, snapshot_info
+from control_plane.supervisor.plugin_calls import PluginCalls
 from control_plane.supervisor.transport import Address, SupervisorTransport
 
 _NOT_NEEDED = {Faults.ALREADY_STARTED, Faults.NOT_RUNNING}
@@ -53,6 +45,7 @@ class SupervisorClient:
         self._proxy = xmlrpc.client.ServerProxy("http://localhost", transport=self._transport)
         self._lock = threading.Lock()
         self._plugin_answers: bool | None = None
+        self.plugin = PluginCalls(self._call, node)
 
     def version(self) -> str:
         """Return supervisord's version."""
@@ -82,16 +75,6 @@ class SupervisorClient:
                 found = [snapshot_info(raw) for raw in snapshot["processes"]]
                 return self._by_name(found)
         return self._by_name(map(process_info, self._call("supervisor.getAllProcessInfo")))
-
-    def wait_events(self, boot: str, since: int, timeout_s: float) -> EventBatch:
-        """Return what happened after event ``since``, waiting up to ``timeout_s`` for the first.
-
-        The client's own time-out must be longer.
-
-        Raises:
-            SupervisorFault: supervisord runs without the plugin.
-        """
-        return event_batch(self._call("daq.waitEvents", boot, since, timeout_s))
 
     def process(self, name: str) -> ProcessInfo:
         """Return one program.
@@ -162,31 +145,6 @@ class SupervisorClient:
             SupervisorFault: it still runs.
         """
         self._call("supervisor.removeProcessGroup", _program(name))
-
-    def stats(self) -> NodeStats:
-        """Return figures, newest heartbeats and log sizes of every running program.
-
-        Raises:
-            SupervisorFault: supervisord runs without the plugin.
-        """
-        return node_stats(self._call("daq.getStats"), self._node)
-
-    def read_log(self, name: str, inode: int, offset: int, limit_bytes: int) -> LogChunk:
-        """Return bytes of a program's log from a place on; see the plugin's ``readLog``.
-
-        Raises:
-            UnknownProcess, SupervisorFault: the latter also without the plugin or without a log.
-        """
-        place = str(inode), offset, limit_bytes
-        return log_chunk(self._call("daq.readLog", _program(name), *place))
-
-    def forget_crashes(self, name: str) -> None:
-        """Let a collector's own restart limit count anew; needs the plugin.
-
-        Raises:
-            SupervisorFault, UnknownProcess.
-        """
-        self._call("daq.forgetCrashes", _program(name))
 
     def close(self) -> None:
         with self._lock:

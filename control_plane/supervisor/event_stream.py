@@ -80,7 +80,7 @@ class EventStream:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                batch = self._client.wait_events(self._boot, self._sequence, _WAIT_S)
+                batch = self._client.plugin.wait_events(self._boot, self._sequence, _WAIT_S)
             except SupervisorFault:
                 self._stopping.wait(_WITHOUT_PLUGIN_S)
             except ControlPlaneError:

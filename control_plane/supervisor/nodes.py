@@ -146,6 +146,6 @@ def _forget_crashes(client: SupervisorClient) -> Callable[[str], None]:
 
     def forget(name: str) -> None:
         with contextlib.suppress(SupervisorFault):  # Without the plugin its limit stays.
-            client.forget_crashes(name)
+            client.plugin.forget_crashes(name)
 
     return forget

@@ -50,9 +50,9 @@ def idle_percent(node: Node, seconds: float) -> float:
 def polled_percent(node: Node, seconds: float) -> float:
     """Return its share with the control plane's pattern: two looks a second and a long poll."""
     looks, events = node.client(), node.client(timeout_s=_LONG_POLL_S + 5)
-    place = events.wait_events("", 0, 0)
+    place = events.plugin.wait_events("", 0, 0)
     waiting = threading.Thread(
-        target=lambda: events.wait_events(place.boot, place.sequence, seconds + 1)
+        target=lambda: events.plugin.wait_events(place.boot, place.sequence, seconds + 1)
     )
     waiting.start()
     percent = _share(node, seconds, lambda: (looks.processes(), looks.pid()))

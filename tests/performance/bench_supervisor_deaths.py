@@ -66,7 +66,7 @@ def deaths_with_plugin(node: Node, count: int) -> Deaths:
     """
     deaths, rng = Deaths(), random.Random(1)
     events, commands = node.client(), node.client()
-    place = events.wait_events("", 0, 0)
+    place = events.plugin.wait_events("", 0, 0)
     for name in program_names(count):
         old = commands.processes()[name].pid
         assert old is not None
@@ -83,7 +83,7 @@ def _wait_for_exit(events: SupervisorClient, place: EventBatch, name: str) -> Ev
     """Return the batch that tells it."""
     deadline = time.monotonic() + _DEADLINE_S
     while time.monotonic() < deadline:
-        place = events.wait_events(place.boot, place.sequence, 5)
+        place = events.plugin.wait_events(place.boot, place.sequence, 5)
         if any((e.get("name"), e.get("state")) == (name, "EXITED") for e in place.events):
             return place
     raise AssertionError(f"no event of {name}")

@@ -54,7 +54,7 @@ def call(client: SupervisorClient, method: str, *arguments: object) -> Any:
 
 
 def newest(client: SupervisorClient) -> tuple[str, int]:
-    batch = client.wait_events("", 0, 0)
+    batch = client.plugin.wait_events("", 0, 0)
     return batch.boot, batch.sequence
 
 
@@ -65,7 +65,7 @@ def events_until(
 
     def look() -> bool:
         nonlocal since
-        batch = client.wait_events(boot, since, 5)
+        batch = client.plugin.wait_events(boot, since, 5)
         assert batch.boot == boot
         since = batch.sequence
         found.extend(batch.events)
@@ -162,7 +162,7 @@ def test_a_wait_without_events_ends_in_time_and_costs_nothing(client: Supervisor
     def quiet_wait_s() -> float | None:
         nonlocal since
         began = time.monotonic()
-        batch = client.wait_events(boot, since, 0.5)
+        batch = client.plugin.wait_events(boot, since, 0.5)
         assert not batch.gap
         since = batch.sequence
         return None if batch.events else time.monotonic() - began
@@ -172,8 +172,8 @@ def test_a_wait_without_events_ends_in_time_and_costs_nothing(client: Supervisor
 
 def test_a_foreign_boot_or_a_number_from_the_future_is_a_gap(client: SupervisorClient) -> None:
     boot, since = newest(client)
-    assert client.wait_events("other", 0, 5).gap
-    assert client.wait_events(boot, since + 1000, 5).gap
+    assert client.plugin.wait_events("other", 0, 5).gap
+    assert client.plugin.wait_events(boot, since + 1000, 5).gap
 
 
 def test_whoever_uses_supervisorctl_is_known_by_name_and_process(
@@ -219,7 +219,7 @@ def test_those_who_hang_up_while_waiting_leave_nothing_behind(running: BareSuper
         impatient = running.client(timeout_s=0.2)
         boot, since = newest(impatient)
         with pytest.raises(Exception, match="timed out"):
-            impatient.wait_events(boot, since, 30)
+            impatient.plugin.wait_events(boot, since, 30)
     running.supervisorctl("restart", "two")
     wait_for(lambda: len(list(descriptors.iterdir())) <= before + 2, "connections are closed")
 
@@ -238,7 +238,7 @@ def test_the_plugin_outlives_supervisords_own_restart() -> None:
                 return False
 
         wait_for(is_new, "the restart")
-        batch = client.wait_events(boot, since, 5)
+        batch = client.plugin.wait_events(boot, since, 5)
         assert batch.boot == boot
         assert batch.sequence > since
         os.kill(client.processes()["one"].pid, signal.SIGKILL)
@@ -249,7 +249,7 @@ def test_without_the_plugin_the_stream_says_so_and_the_rest_works() -> None:
     with bare_supervisord({"one": "/bin/sleep 1000"}, plugin=False) as running:
         client = running.client()
         with pytest.raises(SupervisorFault):
-            client.wait_events("", 0, 0)
+            client.plugin.wait_events("", 0, 0)
         info = client.processes()["one"]
         assert (info.state in ("STARTING", "RUNNING"), info.last_exit) == (True, None)
         assert not client.has_plugin()
