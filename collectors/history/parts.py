@@ -116,19 +116,6 @@ def raw_range(series: str, start_ns: int, end_ns: int, samples: Iterable[Sample]
         start_ns=start_ns,
         end_ns=end_ns,
         resolution_ns=0,
-        buckets=tuple(map(_bucket_of_sample, found)),
+        buckets=tuple(map(Bucket.of, found)),
         samples=found,
-    )
-
-
-def _bucket_of_sample(sample: Sample) -> Bucket:
-    number = None if isinstance(sample.value, str) or sample.value is None else sample.value
-    number = int(number) if isinstance(number, bool) else number
-    return Bucket(
-        start_ns=sample.source_ns,
-        minimum=number,
-        mean=number,
-        maximum=number,
-        good=int(not sample.quality.is_bad),
-        bad=int(sample.quality.is_bad),
     )

@@ -46,6 +46,20 @@ class Bucket:
     good: int
     bad: int
 
+    @classmethod
+    def of(cls, sample: Sample) -> Bucket:
+        """Return the bucket of a single sample; a text has no figures."""
+        number = None if isinstance(sample.value, str) or sample.value is None else sample.value
+        number = int(number) if isinstance(number, bool) else number
+        return cls(
+            start_ns=sample.source_ns,
+            minimum=number,
+            mean=number,
+            maximum=number,
+            good=int(not sample.quality.is_bad),
+            bad=int(sample.quality.is_bad),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:

@@ -6,70 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from spool_samples import START_NS, Clock, disk_bytes, open_spool, read_all, reading, values
 
-from collectors.contract.points import Quality, Sample, Value
-from collectors.history.clocks import Clocks
 from collectors.history.segment import cursor_path, write_cursor
-from collectors.history.spool import SpoolWriter
-from collectors.history.spool_reader import Record, SpoolReader
-
-_START_NS = 1_790_000_000 * 10**9
-
-
-class Clock:
-    """A wall clock and a monotonic clock that move together, when told."""
-
-    def __init__(self) -> None:
-        self.elapsed_s = 0.0
-        self.step_ns = 0
-
-    def wall_ns(self) -> int:
-        return _START_NS + int(self.elapsed_s * 1e9) + self.step_ns
-
-    def monotonic(self) -> float:
-        return self.elapsed_s
-
-
-def reading(value: Value, *, point: str = "plc/temperature", at_ns: int = _START_NS) -> Sample:
-    return Sample(
-        point=point, value=value, quality=Quality.GOOD, source_ns=at_ns, received_ns=at_ns
-    )
-
-
-def open_spool(
-    directory: Path,
-    clock: Clock | None = None,
-    *,
-    max_bytes: int = 10_000_000,
-    max_age_s: float = 3600.0,
-    segment_bytes: int = 8 << 20,
-    keeps_oldest: bool = False,
-) -> SpoolWriter:
-    clock = clock or Clock()
-    return SpoolWriter(
-        directory,
-        max_bytes=max_bytes,
-        max_age_s=max_age_s,
-        segment_bytes=segment_bytes,
-        keeps_oldest=keeps_oldest,
-        clocks=Clocks(wall_ns=clock.wall_ns, monotonic=clock.monotonic),
-    )
-
-
-def read_all(directory: Path) -> list[Record]:
-    reader = SpoolReader(directory, "test")
-    records = reader.read(1_000_000)
-    reader.close()
-    return records
-
-
-def values(records: list[Record]) -> list[Value | None]:
-    return [sample.value for record in records for sample in record.batch.samples()]
-
-
-def disk_bytes(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.glob("*.seg"))
-
+from collectors.history.spool_reader import SpoolReader
 
 _FULL_DISK = """
 import subprocess, sys
@@ -163,7 +103,7 @@ def test_readers_learn_of_every_loss_even_if_the_record_that_told_it_is_dropped_
         for reason in ("size", "value")
     }
     assert by_reason == {"size": 600 - len(records), "value": 12}
-    assert min(loss.first_ns for loss in losses) == _START_NS + 10**9
+    assert min(loss.first_ns for loss in losses) == START_NS + 10**9
     assert max(loss.last_ns for loss in losses if loss.reason == "size") < records[0].wall_ns
 
 

@@ -57,7 +57,7 @@ class EmbeddedReader:
             start_ns=start_ns,
             end_ns=end_ns,
             resolution_ns=answer.grid.width_ns if answer.grid else 0,
-            buckets=tuple(_buckets(answer)) or tuple(map(_bucket_of_sample, samples)),
+            buckets=tuple(_buckets(answer)) or tuple(map(Bucket.of, samples)),
             samples=samples,
             gaps=live.gaps if live is not None else (),
         )
@@ -126,16 +126,3 @@ def _or_none(values: Floats, is_number: NDArray[np.bool_]) -> list[float | None]
     if is_number.all():
         return found
     return [value if here else None for value, here in zip(found, is_number.tolist(), strict=True)]
-
-
-def _bucket_of_sample(sample: Sample) -> Bucket:
-    number = None if isinstance(sample.value, str) or sample.value is None else sample.value
-    number = int(number) if isinstance(number, bool) else number
-    return Bucket(
-        start_ns=sample.source_ns,
-        minimum=number,
-        mean=number,
-        maximum=number,
-        good=int(not sample.quality.is_bad),
-        bad=int(sample.quality.is_bad),
-    )
