@@ -62,6 +62,7 @@ _POSTGRESQL_OPTIONS: dict[str, Any] = {
     # As long as SQLite waits for a lock.
     "options": "-c lock_timeout=5s",
 }
+_PUT_BACK = "restart daqplane (a backup is put back by: daqplane restore)"
 _PAUSE_PER_WAIT = 2.0
 """Nobody asks a server that is away for this many times as long as the last attempt took."""
 _SHORTEST_PAUSE_S = 0.5
@@ -83,6 +84,8 @@ class StateDatabase:
             raise StorageError(reason=f"DATABASE_URL: {exc}") from exc
         self._away: tuple[float, str] = (0.0, "")
         """Until when (monotonic) the server is taken to be away, and why."""
+        self._inode: tuple[int, int] | None = None
+        """Device and inode of SQLite's file, once it was opened."""
 
     @property
     def file(self) -> Path | None:
@@ -114,6 +117,7 @@ class StateDatabase:
             # Whoever is amid a transaction must not wait here, in peewee's lock, for one who opens
             # a connection and waits for that transaction.
             return False
+        self._refuse_another_file()
         began = time.monotonic()
         away_until, reason = self._away
         if began < away_until:
@@ -130,6 +134,29 @@ class StateDatabase:
                 self._away = (now + pause_s, reason)
             raise StorageError(reason=reason) from exc
         return opened
+
+    def _refuse_another_file(self) -> None:
+        """Keep SQLite from opening a file that was put in the place of the one in use.
+
+        Two files would share one ``-shm``, which the second opening cuts to nothing under the first
+        one's mapping: the process would die of SIGBUS (https://sqlite.org/howtocorrupt.html, 2.3).
+        """
+        if self.file is None:
+            return
+        try:
+            status = self.file.stat()
+        except FileNotFoundError:
+            if self._inode is None:
+                return
+            reason = f"{self.file} was removed while in use; {_PUT_BACK}"
+            raise StorageError(reason=reason) from None
+        except OSError as exc:
+            raise StorageError(reason=f"{self.file}: {exc.strerror}") from exc
+        inode = (status.st_dev, status.st_ino)
+        if self._inode is None:
+            self._inode = inode
+        elif inode != self._inode:
+            raise StorageError(reason=f"{self.file} was replaced while in use; {_PUT_BACK}")
 
     def close(self) -> None:
         """Close the connections that are kept for later; work may go on with new ones."""

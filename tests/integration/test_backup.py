@@ -180,7 +180,9 @@ def test_what_was_there_before_a_restore_is_kept(
     database.migrate(settings.home / "run")
     Accounts(database).add_user("carol", "viewer", "hash", NOW)
     (settings.collectors_dir / "line9.toml").write_text("x = 9\n")
+    database.close()
     kept = Path(put_back(settings, archive).kept)
+    database = StateDatabase(settings.database_url)
     assert [user.name for user in Accounts(database).users()] == ["alice"]
     assert not (settings.collectors_dir / "line9.toml").exists()
     assert (kept / "collectors.d" / "line9.toml").read_text() == "x = 9\n"
@@ -192,6 +194,7 @@ def test_what_was_there_before_a_restore_is_kept(
             schema = kept.name.lower().replace("-", "_")
             names = db.execute_sql(f"SELECT name FROM {schema}.users").fetchall()
         assert names == [("carol",)]
+    database.close()
     assert not list(settings.home.glob(".restoring-*"))
     database.close()
 
@@ -382,8 +385,10 @@ def test_a_restore_that_fails_late_brings_everything_back(
     assert (settings.collectors_dir / "line9.toml").exists()
     assert not list(settings.home.glob("replaced-*"))
     assert put_back(settings, archive).rows == 6_006
-    assert [user.name for user in Accounts(database).users()] == ["alice"]
     database.close()
+    restored = StateDatabase(settings.database_url)
+    assert [user.name for user in Accounts(restored).users()] == ["alice"]
+    restored.close()
 
 
 def test_history_is_copied_while_the_historian_stores(tmp_path: Path) -> None:

@@ -81,10 +81,15 @@ def test_a_database_that_goes_away_does_not_stop_the_picture(
     next_picture(plane)
     (home / "junk").write_bytes(b"this is no database " * 1000)
     (home / "junk").replace(home / "state.db")
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match="was replaced while in use; restart daqplane"):
         plane.console.accounts.users()
     picture = next_picture(plane)
     assert set(picture.processes) == {"line1", "line2"}
+    (home / "state.db").unlink()
+    with pytest.raises(StorageError, match="was removed while in use"):
+        plane.console.accounts.users()
+    assert not (home / "state.db").exists()
+    assert set(next_picture(plane).processes) == {"line1", "line2"}
 
 
 def test_an_old_heartbeat_of_a_process_that_is_gone_claims_no_connection(
