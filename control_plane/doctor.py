@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from control_plane.bootstrap import Console
+from control_plane.console import Console
 from control_plane.domain.process import SupervisorState
 from control_plane.errors import ControlPlaneError
 from control_plane.local_http import LOCAL

@@ -12,7 +12,7 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from control_plane.bootstrap import Console, build_console, prepare_home
+from control_plane.console import Console, build_console, prepare_home
 from control_plane.demo import set_up_demo, simulators_of
 from control_plane.domain.observation import CollectorFile
 from control_plane.errors import (

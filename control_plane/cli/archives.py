@@ -12,9 +12,9 @@ import click
 from control_plane.backup.archive import Progress
 from control_plane.backup.create import back_up
 from control_plane.backup.restore import check, restore
-from control_plane.bootstrap import prepare_home
 from control_plane.cli.root import cli, console_of, me, settings_of
 from control_plane.clock import SystemClock
+from control_plane.console import prepare_home
 from control_plane.domain.audit import AuditEvent
 from control_plane.settings import console_language
 from control_plane.texts import Text, texts_in

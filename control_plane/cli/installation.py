@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from control_plane.bootstrap import build_console
 from control_plane.cli.root import cli, console_of, settings_of
+from control_plane.console import build_console
 from control_plane.settings import console_language
 from control_plane.texts import Text, texts_in
 

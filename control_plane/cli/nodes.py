@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import click
 from pydantic import TypeAdapter
 
-from control_plane.bootstrap import Console, local_observer, observing_context
 from control_plane.cli.root import cli, console_of
+from control_plane.console import Console
 from control_plane.domain.node import LOCAL_NODE, NodeView
 from control_plane.domain.observation import Round
 from control_plane.node_watch import observer_of
+from control_plane.observation_parts import local_observer, observing_context
 from control_plane.settings import console_language
 from control_plane.texts import Text, duration, table, texts_in
 

@@ -9,7 +9,7 @@ import click
 
 from collectors.contract.config_problems import ConfigError
 from control_plane.auth.permissions import Actor, Role
-from control_plane.bootstrap import Console, build_console
+from control_plane.console import Console, build_console
 from control_plane.errors import ControlPlaneError
 from control_plane.settings import Settings, console_language, load_settings
 from control_plane.texts import Text, texts_in

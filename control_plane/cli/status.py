@@ -8,9 +8,9 @@ from datetime import timedelta
 import click
 from pydantic import TypeAdapter
 
-from control_plane.bootstrap import Console
 from control_plane.cli.nodes import look_at_all, why_unreachable
 from control_plane.cli.root import cli, console_of
+from control_plane.console import Console
 from control_plane.domain.health import HealthStatus
 from control_plane.domain.observation import Round
 from control_plane.domain.process import ProcessStatus

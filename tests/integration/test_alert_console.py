@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 from notice_servers import Posts, http_server
 
-from control_plane.bootstrap import build_console
 from control_plane.cli.root import cli
+from control_plane.console import build_console
 from control_plane.domain.alerts import (
     Alert,
     AlertEvent,

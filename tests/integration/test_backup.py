@@ -27,8 +27,8 @@ from collectors.history.spool_reader import Record
 from control_plane.backup.archive import MANIFEST, Archive
 from control_plane.backup.create import BackupReport, back_up
 from control_plane.backup.restore import RestoreReport, check, restore
-from control_plane.bootstrap import build_console, prepare_home
 from control_plane.clock import SystemClock
+from control_plane.console import build_console, prepare_home
 from control_plane.domain.audit import AuditEvent
 from control_plane.domain.health import HealthStatus, ProcessHealth
 from control_plane.domain.process import Desired

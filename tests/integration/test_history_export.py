@@ -31,7 +31,8 @@ from collectors.history.spool_reader import Record
 from control_plane.api import history_export
 from control_plane.api.app import create_app
 from control_plane.auth.permissions import Actor, Role
-from control_plane.bootstrap import ControlPlane, build_console, running
+from control_plane.bootstrap import ControlPlane, running
+from control_plane.console import build_console
 from control_plane.settings import load_settings
 from control_plane.storage.models import AuditEntry
 

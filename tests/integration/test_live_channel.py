@@ -18,7 +18,7 @@ import pytest
 from simple_websocket import Client, ConnectionClosed
 
 from control_plane.auth.permissions import Actor, Role
-from control_plane.bootstrap import build_console
+from control_plane.console import build_console
 from control_plane.settings import load_settings
 
 MAX_LIVE_CLIENTS = 3
