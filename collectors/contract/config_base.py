@@ -132,8 +132,8 @@ class Retry(Strict):
     """Full-jitter exponential back-off between connection attempts."""
 
     base_s: Seconds = 0.5
-    max_s: Seconds = 2.0
-    """So that values come again within 2 s after the device does."""
+    max_s: Seconds = 1.5
+    """From one attempt to the next, so that values come again within 2 s after the device does."""
     parked_max_s: Seconds = 30.0
     """The same for a silent unit behind a gateway that answers for others."""
 

@@ -19,12 +19,18 @@ class Backoff:
         self._rng = rng or random.Random()
         self._failures = 0
 
-    def next_delay_s(self) -> float:
-        """Return the pause after one more failure."""
+    def next_delay_s(self, spent_s: float = 0.0) -> float:
+        """Return the pause after one more failure.
+
+        Args:
+            spent_s: How long the attempt took. Waiting for a silent device is a pause already, so
+                that from one attempt to the next it is ``max_s`` at most, but there is always some
+                randomness left: ``base_s``.
+        """
         # 2**32 is far beyond any max_s; without a bound the power overflows a float one day.
         ceiling_s = min(self._max_s, self._base_s * 2 ** min(self._failures, 32))
         self._failures += 1
-        return self._rng.uniform(0, ceiling_s)
+        return self._rng.uniform(0, max(ceiling_s - spent_s, min(self._base_s, ceiling_s)))
 
     def connection_lived(self, seconds: float) -> None:
         """Start over after a connection that was healthy for long enough."""

@@ -63,6 +63,8 @@ class DeviceTask:
         self._writes = PendingWrites()
         self._loss: ConnectionLost | None = None
         self._alarm: asyncio.Future[None] | None = None
+        self._asked_mono = 0.0
+        """When the device was asked last, for a connection or for values."""
         self._reachability = Reachability(device.id, state)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -167,6 +169,7 @@ class DeviceTask:
     async def _connect(self) -> None:
         self.state.next_attempt_mono = None
         self._loss = None
+        self._asked_mono = time.monotonic()
         await self._driver.connect()
         now = time.monotonic()
         for group in self._groups.values():
@@ -210,7 +213,7 @@ class DeviceTask:
             self._alarm.set_result(None)
 
     async def _read_group(self, group: GroupState) -> None:
-        started = time.monotonic()
+        started = self._asked_mono = time.monotonic()
         due = group.schedule.due_s
         reading = await self._driver.read(group.id)
         ended = time.monotonic()
@@ -225,7 +228,9 @@ class DeviceTask:
 
     async def _pause(self, lost: ConnectionLost) -> None:
         now = time.monotonic()
-        delay_s = (self._probes if self.state.is_parked else self._backoff).next_delay_s()
+        spent_s = 0.0 if lost is self._loss else now - self._asked_mono
+        backoff = self._probes if self.state.is_parked else self._backoff
+        delay_s = backoff.next_delay_s(spent_s)
         if isinstance(lost, NoAnswer) and not self.state.is_parked:
             # Perhaps only this answer was lost: the way to the device is good.
             delay_s = min(delay_s, self._next_due_mono(now) - now)

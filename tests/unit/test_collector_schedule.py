@@ -108,6 +108,17 @@ def test_pauses_use_the_whole_range() -> None:
     assert max(pauses) > 0.95
 
 
+@given(st.integers(0, 2**32), st.floats(0, 10), st.integers(1, 8))
+def test_from_attempt_to_attempt_it_is_max_s_at_most_and_never_without_randomness(
+    seed: int, spent_s: float, failures: int
+) -> None:
+    backoff = Backoff(0.5, 1.5, random.Random(seed))
+    pauses = [backoff.next_delay_s(spent_s) for _ in range(failures)]
+    assert max(pauses) + spent_s <= max(1.5, spent_s + 0.5) + 1e-9
+    again = Backoff(0.5, 1.5, random.Random(seed))
+    assert max(again.next_delay_s(spent_s) for _ in range(200)) > 0.4
+
+
 def test_only_a_minute_of_health_starts_the_back_off_over() -> None:
     backoff = Backoff(0.5, 30.0, random.Random(1))
     for _ in range(8):
