@@ -13,9 +13,11 @@ class LogLevel(enum.StrEnum):
     ERROR = "ERROR"
     CRITICAL = "CRITICAL"
 
-    @property
-    def rank(self) -> int:
-        return list(LogLevel).index(self)
+    rank: int
+    """0 for the lowest; a plain attribute, as it is asked for each line."""
+
+    def __init__(self, _: str) -> None:
+        self.rank = len(self.__class__.__members__)
 
 
 class ErrorSeverity(enum.StrEnum):

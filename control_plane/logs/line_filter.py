@@ -38,11 +38,13 @@ class LineFilter:
         self._regex = _compile(f"(?:{asked.regex})", asked.regex) if asked.regex else None
         self.prefilter = self._necessary()
         """What every wanted line holds; ``None``: nothing is known of them."""
+        self._lowest_rank = asked.level.rank
+        self._is_timed = asked.start is not None or asked.end is not None
 
     def accepts(self, line: bytes, entry: LogEntry, at: datetime | None) -> bool:
         """Tell whether a line, without its secrets, is wanted; ``at`` is its time if known."""
         asked = self.asked
-        if entry.level.rank < asked.level.rank or not self._is_in_time(at):
+        if entry.level.rank < self._lowest_rank or (self._is_timed and not self._is_in_time(at)):
             return False
         if asked.stream and entry.fields.get("stream", "stdout") != asked.stream:
             return False
@@ -55,12 +57,14 @@ class LineFilter:
     def _is_in_time(self, at: datetime | None) -> bool:
         start, end = self.asked.start, self.asked.end
         if at is None:
-            return start is None and end is None
+            return False
         return (start is None or at >= start) and (end is None or at < end)
 
     def _has_text(self, line: bytes, entry: LogEntry) -> bool:
         if self._text.search(line) is not None:  # type: ignore[union-attr] # asked by accepts
             return True
+        if self.prefilter is self._text:
+            return False
         return self.asked.text.casefold() in shown(entry).casefold()
 
     def _necessary(self) -> Any:

@@ -27,8 +27,11 @@ _TIME_KEYS: Final = ("ts", "timestamp", "time", "@timestamp", "asctime")
 _LEVEL_KEYS: Final = ("level", "levelname", "severity", "lvl")
 _TEXT_KEYS: Final = ("event", "message", "msg")
 _ERROR_KEYS: Final = ("exception", "exc_info", "traceback", "stack")
+_KEYS: Final = (_TIME_KEYS, _LEVEL_KEYS, _TEXT_KEYS, _ERROR_KEYS)
 _OWN_FIELDS: Final = frozenset({"ts", "level", "process", "event", "source", "exception"})
 _MAX_DEPTH: Final = 16
+_SCALARS: Final = frozenset({str, int, bool, type(None)})
+_DECODER: Final = json.JSONDecoder()
 _MAX_LINE_NUMBER_DIGITS: Final = 9
 _SECONDS_OF_MS: Final = 1e11
 """A number above it counts milliseconds: as seconds it would lie after the year 5000."""
@@ -46,10 +49,10 @@ def parse_line(line: bytes, process: str) -> LogEntry:
     written as JSON in UTF-8.
     """
     text = line[:MAX_LINE_BYTES].decode("utf-8", errors="replace").rstrip("\r\n")
-    if text.startswith("{"):
+    if text[:1] == "{":
         first, _, more = text.partition("\n")
         try:
-            return _from_fields(json.loads(first), process, more)
+            return _from_fields(first, process, more)
         except (ValueError, RecursionError):
             pass  # Not JSON, or nested too deeply to be one of ours: plain text.
     plain = parse_plain(text)
@@ -67,7 +70,7 @@ def parse_line(line: bytes, process: str) -> LogEntry:
 
 def visible(text: str) -> str:
     """Return ``text`` with every control character written as ``\\xNN`` or ``\\uNNNN``."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # None of the characters below is.
         return text
     return _CONTROL.sub(lambda m: _escape(ord(m[0])), text)
 
@@ -81,31 +84,52 @@ def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def _from_fields(parsed: Mapping[str, object], process: str, more: str) -> LogEntry:
-    exception = _first(parsed, _ERROR_KEYS)
-    taken = {exception[0]} if exception else set()
-    texts = [_first(parsed, keys) for keys in (_TIME_KEYS, _LEVEL_KEYS, _TEXT_KEYS)]
-    at, level, message = (found[1] if found else None for found in texts)
-    taken |= {found[0] for found in texts if found} | _OWN_FIELDS
+def _from_fields(text: str, process: str, more: str) -> LogEntry:
+    parsed, end = _DECODER.raw_decode(text)
+    if text[end:].strip():
+        raise ValueError
+    # Of a line without control characters, escapes and length every part is without them.
+    is_plain = len(text) <= MAX_SHOWN_CHARS and "\\" not in text and text.isprintable()
+    taken = _OWN_FIELDS
+    found: list[object] = []
+    for keys in _KEYS:
+        key, value = _first(parsed, keys)
+        if key not in taken:
+            taken |= {key}
+        found.append(value)
+    at, level, message, exception = found
     file, _, number = str(parsed.get("source", "")).rpartition(":")
-    trace = "\n".join(part for part in (str(exception[1]) if exception else "", more) if part)
+    said = "" if message is None else str(message)
     return LogEntry(
         timestamp=_timestamp(at),
-        level=level_named(str("INFO" if level is None else level)),
+        level=level_named("INFO" if level is None else str(level)),
         process_name=process,
-        message=_shown(str("" if message is None else message)),
-        source_file=_shown(file) or None,
+        message=said if is_plain else _shown(said),
+        source_file=(file if is_plain else _shown(file)) or None,
         line_number=_line_number(number),
-        exception_info=_lines(trace) if exception or more else None,
-        fields={visible(k): _safe(v) for k, v in parsed.items() if k not in taken},
+        exception_info=_trace(exception, more),
+        fields={
+            key if is_plain else visible(key): value
+            if is_plain and type(value) in _SCALARS
+            else _safe(value)
+            for key, value in parsed.items()
+            if key not in taken
+        },
     )
 
 
-def _first(parsed: Mapping[str, object], keys: tuple[str, ...]) -> tuple[str, object] | None:
+def _first(parsed: Mapping[str, object], keys: tuple[str, ...]) -> tuple[str, object]:
     for key in keys:
-        if parsed.get(key) is not None:
-            return key, parsed[key]
-    return None
+        value = parsed.get(key)
+        if value is not None:
+            return key, value
+    return keys[0], None
+
+
+def _trace(exception: object, more: str) -> str | None:
+    if exception is None:
+        return _lines(more) if more else None
+    return _lines("\n".join(part for part in (str(exception), more) if part))
 
 
 def _shown(text: str) -> str:
@@ -150,7 +174,9 @@ def _timestamp(value: object) -> datetime | None:
         if isinstance(value, int | float) and not isinstance(value, bool):
             seconds = value / 1000 if value > _SECONDS_OF_MS else value
             return datetime.fromtimestamp(seconds, UTC)
-        at = datetime.fromisoformat(str(value))
+        at = datetime.fromisoformat(value if type(value) is str else str(value))
+        if at.tzinfo is UTC:
+            return at
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):  # Among them: UTC before year 1 or after 9999.
         return None

@@ -8,7 +8,9 @@ no line can hold up its readers. A mask says that something was there; it never 
 import base64
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -101,9 +103,17 @@ class Redactor:
 
     def lines(self, lines: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return every line without its secrets; cheap where there are none."""
-        if self._gate.search(b"\n".join(lines)) is None:
+        data = b"\n".join(lines)
+        hit = self._gate.search(data)
+        if hit is None:
             return lines
-        return tuple(self.line(line) for line in lines)
+        begins = list(accumulate((len(line) + 1 for line in lines), initial=0))
+        found = list(lines)
+        while hit is not None:
+            number = bisect_right(begins, hit.start()) - 1
+            found[number] = self.line(lines[number])
+            hit = self._gate.search(data, begins[number + 1] - 1)
+        return tuple(found)
 
     def has_secrets(self, data: bytes) -> bool:
         """Tell whether ``data`` may hold a secret; ``False`` is certain."""

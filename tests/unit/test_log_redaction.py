@@ -137,3 +137,16 @@ def test_a_redacted_log_hands_out_no_secret(tmp_path: Path) -> None:
     assert tail.lines == (b"one", b"password=[redacted]")
     path.write_bytes(path.read_bytes() + b"token=CANARY7\n")
     assert log.after(tail.cursor, 10).lines == (b"token=[redacted]",)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"", b"one", b"password=CANARY7", b"token: x9", b"@", b"known-secret", b"A" * 60]
+        ),
+        max_size=8,
+    )
+)
+def test_many_lines_are_masked_as_each_of_them_alone(lines: list[bytes]) -> None:
+    redactor = Redactor(["known-secret"])
+    assert redactor.lines(tuple(lines)) == tuple(redactor.line(each) for each in lines)
