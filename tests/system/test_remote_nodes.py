@@ -83,6 +83,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 def calm(plant: Plant) -> None:
     """Every test begins with everything running, whatever the one before did."""
     for name in ("here", "press@line2"):
+        if plant.local.process(name)["desired"] == "stop":
+            plant.local.request(f"/api/v1/processes/{name}/start", "POST")
         plant.local.wait_until(name, is_delivering, "delivers")
     sleeping = plant.local.wait_until("sleeper@line3", lambda s: s["pid"], "runs")
     assert psutil.pid_exists(sleeping["pid"])
@@ -187,8 +189,9 @@ def test_bulk_commands_reach_every_node(plant: Plant) -> None:
 
 def test_what_others_stop_on_a_node_stays_stopped_and_is_no_fault(plant: Plant) -> None:
     plant.line2.supervisorctl("stop", "press")
-    seen = plant.local.wait_until("press@line2", lambda s: s["desired"] == "stop", "adopted", 5)
-    assert seen["status"] == "STOPPED"
+    plant.local.wait_until(
+        "press@line2", lambda s: (s["desired"], s["status"]) == ("stop", "STOPPED"), "adopted", 5
+    )
     plant.line2.supervisorctl("start", "press")
     plant.local.wait_until("press@line2", lambda s: s["desired"] == "run", "adopted", 5)
 
