@@ -5,14 +5,13 @@ from datetime import timedelta
 from typing import Final
 
 from control_plane.alerting.service import AlertService
-from control_plane.auth.permissions import Actor, Permission, require
+from control_plane.auditor import Auditor
+from control_plane.auth.permissions import Actor, Permission
 from control_plane.clock import Clock
 from control_plane.domain.alerts import Alert, Note, Silence
-from control_plane.domain.audit import AuditEvent
-from control_plane.errors import ControlPlaneError, NotPermitted, UnknownSilence
+from control_plane.errors import ControlPlaneError, UnknownSilence
 from control_plane.notify.channel_file import Channel
 from control_plane.notify.notifier import Notifier
-from control_plane.storage.audit import AuditTrail
 
 LONGEST_SHELF: Final = timedelta(days=30)
 """ISA-18.2: nothing is shelved for ever."""
@@ -29,31 +28,27 @@ class Shelving:
     reason: str
 
 
-def try_channel(
-    notifier: Notifier, audit: AuditTrail, clock: Clock, actor: Actor, name: str
-) -> Channel:
+def try_channel(notifier: Notifier, audit: Auditor, actor: Actor, name: str) -> Channel:
     """Send a test message through a channel.
 
     Raises:
         NotPermitted, UnknownChannel, NotifyFailed.
     """
-    outcome, detail = "done", ""
+    audit.allow(actor, Permission.COMMAND, "channel.test", name)
     try:
-        require(actor, Permission.COMMAND)
-        return notifier.test(name)
+        channel = notifier.test(name)
     except ControlPlaneError as exc:
-        outcome = "denied" if isinstance(exc, NotPermitted) else "failed"
-        detail = exc.message()
+        audit.note(actor, "channel.test", name, "failed", exc.message())
         raise
-    finally:
-        _record(audit, clock, actor, "channel.test", name, (outcome, detail))
+    audit.note(actor, "channel.test", name, "done")
+    return channel
 
 
 class AlertCommands:
     """Acknowledge and shelve."""
 
     def __init__(
-        self, alerts: AlertService, notifier: Notifier, audit: AuditTrail, clock: Clock
+        self, alerts: AlertService, notifier: Notifier, audit: Auditor, clock: Clock
     ) -> None:
         self._alerts = alerts
         self._notifier = notifier
@@ -62,17 +57,17 @@ class AlertCommands:
 
     def acknowledge(self, actor: Actor, alert_id: int, reason: str) -> Alert:
         """Raises NotPermitted or UnknownAlert."""
-        self._allow(actor, "alert.acknowledge", str(alert_id))
+        self._audit.allow(actor, Permission.COMMAND, "alert.acknowledge", str(alert_id))
         note = Note(by=actor.name, at=self._clock.now(), reason=reason)
         alert = self._alerts.acknowledge(alert_id, note)
         target = f"{alert.rule} {alert.subject.name}"
-        self._record(actor, "alert.acknowledge", target, "done", f"{alert_id} {reason}".strip())
+        self._audit.note(actor, "alert.acknowledge", target, "done", f"{alert_id} {reason}".strip())
         return alert
 
     def shelve(self, actor: Actor, wanted: Shelving) -> Silence:
         """Raises NotPermitted."""
         target = f"{wanted.rule} {wanted.subject}"
-        self._allow(actor, "alert.shelve", target)
+        self._audit.allow(actor, Permission.COMMAND, "alert.shelve", target)
         now = self._clock.now()
         silence = Silence(
             id=0,
@@ -84,43 +79,18 @@ class AlertCommands:
         )
         kept = self._alerts.shelve(silence)
         detail = f"{kept.id} until {kept.until.isoformat()} {wanted.reason}"
-        self._record(actor, "alert.shelve", target, "done", detail)
+        self._audit.note(actor, "alert.shelve", target, "done", detail)
         return kept
 
     def unshelve(self, actor: Actor, silence_id: int) -> None:
         """Raises NotPermitted or UnknownSilence."""
-        self._allow(actor, "alert.unshelve", str(silence_id))
+        self._audit.allow(actor, Permission.COMMAND, "alert.unshelve", str(silence_id))
         ended = self._alerts.unshelve(silence_id)
         if ended is None:
             raise UnknownSilence(id=silence_id)
         target = f"{ended.rule} {ended.subject}"
-        self._record(actor, "alert.unshelve", target, "done", str(silence_id))
+        self._audit.note(actor, "alert.unshelve", target, "done", str(silence_id))
 
     def try_channel(self, actor: Actor, name: str) -> Channel:
         """Raises NotPermitted, UnknownChannel or NotifyFailed."""
-        return try_channel(self._notifier, self._audit, self._clock, actor, name)
-
-    def _allow(self, actor: Actor, action: str, target: str) -> None:
-        try:
-            require(actor, Permission.COMMAND)
-        except NotPermitted:
-            self._record(actor, action, target, "denied", "")
-            raise
-
-    def _record(self, actor: Actor, action: str, target: str, outcome: str, detail: str) -> None:
-        _record(self._audit, self._clock, actor, action, target, (outcome, detail))
-
-
-def _record(
-    audit: AuditTrail, clock: Clock, actor: Actor, action: str, target: str, came: tuple[str, str]
-) -> None:
-    event = AuditEvent(
-        at=clock.now(),
-        actor=actor.name,
-        origin=actor.origin,
-        action=action,
-        target=target,
-        outcome=came[0],
-        detail=came[1],
-    )
-    audit.record(event)
+        return try_channel(self._notifier, self._audit, actor, name)

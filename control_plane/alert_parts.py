@@ -14,6 +14,7 @@ from control_plane.alerting.gathering import Gatherer, Sources
 from control_plane.alerting.service import AlertService, Outlets
 from control_plane.alerting.spool_limits import SpoolLimits
 from control_plane.alerting.view import alert_json
+from control_plane.auditor import Auditor
 from control_plane.clock import Clock
 from control_plane.domain.recovery import Decision, RecoveryAction
 from control_plane.live.hub import Hub
@@ -21,7 +22,6 @@ from control_plane.monitor import Monitor
 from control_plane.notify.notifier import Notifier
 from control_plane.recovery.service import EVERYTHING, RecoveryService
 from control_plane.settings import Settings
-from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.notifications import Notifications
 from control_plane.storage.recovery import MaintenanceWindows
@@ -66,7 +66,7 @@ class Watched:
 
 
 def build_alerts(
-    settings: Settings, database: StateDatabase, clock: Clock, watched: Watched
+    settings: Settings, database: StateDatabase, audit: Auditor, clock: Clock, watched: Watched
 ) -> AlertParts:
     """Return the parts, not yet started."""
     notifier = build_notifier(settings.home, database, clock)
@@ -99,7 +99,7 @@ def build_alerts(
     return AlertParts(
         service=service,
         notifier=notifier,
-        commands=AlertCommands(service, notifier, AuditTrail(database), clock),
+        commands=AlertCommands(service, notifier, audit, clock),
         queue=Notifications(database),
     )
 

@@ -53,7 +53,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     recovery = build_recovery(console)
     monitor.tell(lambda picture: recovery.consider(list(picture.processes.values())))
     watched = Watched(monitor=monitor, recovery=recovery, hub=hub)
-    alerts = build_alerts(settings, console.database, clock, watched)
+    alerts = build_alerts(settings, console.database, console.audit, clock, watched)
     scheduler = Scheduler(_jobs(console, monitor, process_history, alerts))
     monitor.tell(lambda _: scheduler.check_clock(clock.now(), clock.monotonic()))
     with contextlib.ExitStack() as stack:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from collectors.contract.config import parse_collector, revision_of
 from collectors.contract.config_problems import read_toml
-from control_plane.auth.permissions import Actor, Permission, require
+from control_plane.auditor import Auditor
+from control_plane.auth.permissions import Actor, Permission
 from control_plane.clock import Clock
-from control_plane.domain.audit import AuditEvent
 from control_plane.domain.process import Desired
 from control_plane.errors import UnknownProcess
-from control_plane.storage.audit import AuditTrail
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.program_changes import Change, ProgramChanges
@@ -39,7 +38,7 @@ class CollectorChanges:
         home: Path,
         client: SupervisorClient,
         programs: ProgramChanges,
-        audit: AuditTrail,
+        audit: Auditor,
         desired: DesiredStates,
         clock: Clock,
     ) -> None:
@@ -58,7 +57,7 @@ class CollectorChanges:
         Raises:
             NotPermitted, ConfigError, InvalidProgramFile, Busy, SupervisorUnreachable.
         """
-        require(actor, Permission.ADMINISTER)
+        self._audit.allow(actor, Permission.ADMINISTER, "collector.apply", file.stem)
         config = parse_collector(read_toml(file), file=str(file))
         name = check_program_name(config.name, "collector")
         self._client.pid()  # Nothing is written while supervisord does not answer.
@@ -66,7 +65,7 @@ class CollectorChanges:
         if file.resolve() != target.resolve():
             write_atomically(target, file.read_text(encoding="utf-8"))
         revision = revision_of(target)
-        self._record(actor, "collector.apply", name, f"revision {revision}")
+        self._audit.note(actor, "collector.apply", name, "requested", f"revision {revision}")
         change = self._programs.apply(name)
         outcome = change.value
         if change is Change.ADDED:
@@ -83,11 +82,11 @@ class CollectorChanges:
         Raises:
             NotPermitted, UnknownProcess, Busy, SupervisorUnreachable.
         """
-        require(actor, Permission.ADMINISTER)
+        self._audit.allow(actor, Permission.ADMINISTER, "collector.remove", name)
         target = self._file(check_program_name(name, "collector"))
         if not target.is_file():
             raise UnknownProcess(name=name)
-        self._record(actor, "collector.remove", name)
+        self._audit.note(actor, "collector.remove", name, "requested")
         self._programs.remove(name)
         self._desired.forget(name)
         kept = target.with_name(f"{name}.toml.removed-{self._clock.now():%Y%m%dT%H%M%SZ}")
@@ -111,15 +110,3 @@ class CollectorChanges:
 
     def _file(self, name: str) -> Path:
         return self._home / "collectors.d" / f"{name}.toml"
-
-    def _record(self, actor: Actor, action: str, name: str, detail: str = "") -> None:
-        event = AuditEvent(
-            at=self._clock.now(),
-            actor=actor.name,
-            origin=actor.origin,
-            action=action,
-            target=name,
-            outcome="requested",
-            detail=detail,
-        )
-        self._audit.record(event)

@@ -8,6 +8,7 @@ from pathlib import Path
 from collectors.contract.heartbeat import Heartbeat, HeartbeatError, parse_heartbeat
 from collectors.contract.ledger import ledger_path
 from control_plane.account_commands import AccountCommands
+from control_plane.auditor import Auditor
 from control_plane.backup.restore import refuse_half_restored
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges
@@ -62,7 +63,7 @@ class Console:
     logs: ProgramLogs
     limits: LimitsFile
     database: StateDatabase
-    audit: AuditTrail
+    audit: Auditor
     desired: DesiredStates
     accounts: Accounts
     account_commands: AccountCommands
@@ -94,7 +95,8 @@ def build_console(
         _forget_crashes(settings),
     )
     local = nodes.local
-    audit, desired, accounts = AuditTrail(database), DesiredStates(database), Accounts(database)
+    audit = Auditor(AuditTrail(database), clock)
+    desired, accounts = DesiredStates(database), Accounts(database)
     memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
     facts = _facts(settings, nodes)
     return Console(

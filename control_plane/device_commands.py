@@ -21,12 +21,11 @@ from collectors.contract.commands import (
 from collectors.contract.heartbeat import Heartbeat
 from collectors.contract.messages import sentence
 from collectors.contract.points import Value
-from control_plane.auth.permissions import Actor, Permission, require
+from control_plane.auditor import Auditor
+from control_plane.auth.permissions import Actor, Permission
 from control_plane.clock import Clock
-from control_plane.domain.audit import AuditEvent
-from control_plane.errors import ControlPlaneError, NotPermitted, NotRunning, UnknownProcess
+from control_plane.errors import ControlPlaneError, NotRunning, UnknownProcess
 from control_plane.operations import CollectorFacts
-from control_plane.storage.audit import AuditTrail
 from control_plane.supervisor.nodes import Nodes
 
 _OBEYED_WITHIN = timedelta(seconds=5)
@@ -34,6 +33,7 @@ _OBEYED_WITHIN = timedelta(seconds=5)
 _ANSWER_DEADLINE_S = 8.0
 _POLL_S = 0.05
 UNKNOWN = "unknown"
+_WRITE = "point.write"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +60,7 @@ class WriteResult:
 class DeviceCommands:
     """Commands that reach through a collector to its devices; each is in the audit trail."""
 
-    def __init__(
-        self, nodes: Nodes, audit: AuditTrail, clock: Clock, facts: CollectorFacts
-    ) -> None:
+    def __init__(self, nodes: Nodes, audit: Auditor, clock: Clock, facts: CollectorFacts) -> None:
         self._nodes = nodes
         self._audit = audit
         self._clock = clock
@@ -75,11 +73,7 @@ class DeviceCommands:
             NotPermitted, UnknownProcess, NotRunning, SupervisorUnreachable, SupervisorFault.
         """
         target, detail = f"{name}/{device}/{point}", repr(value)
-        try:
-            require(actor, Permission.WRITE)
-        except NotPermitted:
-            self._record(actor, target, "denied", detail)
-            raise
+        self._audit.allow(actor, Permission.WRITE, _WRITE, target, detail)
         if not self._facts.is_collector(name):
             raise UnknownProcess(name=name)
         command = WriteCommand(
@@ -91,11 +85,11 @@ class DeviceCommands:
             expires_at=self._clock.now() + _OBEYED_WITHIN,
         )
         began_mono = self._clock.monotonic()
-        self._record(actor, target, "requested", detail)
+        self._audit.note(actor, _WRITE, target, "requested", detail)
         try:
             outcome = self._obeyed(name, command)
         except ControlPlaneError as exc:
-            self._record(actor, target, "failed", exc.code)
+            self._audit.note(actor, _WRITE, target, "failed", exc.code)
             raise
         result = WriteResult(
             process=name,
@@ -107,7 +101,8 @@ class DeviceCommands:
             value=outcome.value if outcome else None,
             duration_ms=round((self._clock.monotonic() - began_mono) * 1000, 1),
         )
-        self._record(actor, target, result.outcome, f"{result.code} {result.value!r}".strip())
+        detail = f"{result.code} {result.value!r}".strip()
+        self._audit.note(actor, _WRITE, target, result.outcome, detail)
         return result
 
     def reduce_frequency(self, name: str, factor: float) -> CommandOutcome | None:
@@ -139,18 +134,6 @@ class DeviceCommands:
                 return outcome
             time.sleep(_POLL_S)
         return None
-
-    def _record(self, actor: Actor, target: str, outcome: str, detail: str) -> None:
-        event = AuditEvent(
-            at=self._clock.now(),
-            actor=actor.name,
-            origin=actor.origin,
-            action="point.write",
-            target=target,
-            outcome=outcome,
-            detail=detail,
-        )
-        self._audit.record(event)
 
 
 def sentence_of(written: WriteResult, language: str) -> str:

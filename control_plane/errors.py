@@ -256,6 +256,8 @@ class NotPermitted(ControlPlaneError):
     """The role does not allow this."""
 
     code = "not_permitted"
+    is_noted = False
+    """Whether the refusal is in the audit trail already."""
 
 
 class CsrfRejected(ControlPlaneError):

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from control_plane.auth.permissions import Actor, Permission, require
+from control_plane.auditor import Auditor
+from control_plane.auth.permissions import Actor, Permission
 from control_plane.clock import Clock
-from control_plane.domain.audit import AuditEvent
 from control_plane.domain.recovery import Maintenance
 from control_plane.errors import BadMaintenance, UnknownProcess
 from control_plane.recovery.service import EVERYTHING
-from control_plane.storage.audit import AuditTrail
 from control_plane.storage.recovery import MaintenanceWindows
 
 _LONGEST = timedelta(days=30)
@@ -21,7 +20,7 @@ class MaintenanceCommands:
     def __init__(
         self,
         windows: MaintenanceWindows,
-        audit: AuditTrail,
+        audit: Auditor,
         clock: Clock,
         is_collector: Callable[[str], bool],
     ) -> None:
@@ -40,14 +39,15 @@ class MaintenanceCommands:
         Raises:
             NotPermitted, UnknownProcess, BadMaintenance.
         """
-        require(actor, Permission.COMMAND)
+        self._audit.allow(actor, Permission.COMMAND, "maintenance.begin", process, reason)
         self._check(process)
         now = self._clock.now()
         if not now < until <= now + _LONGEST:
             raise BadMaintenance(days=_LONGEST.days)
         window = Maintenance(process=process, until=until, actor=actor.name, reason=reason)
         self._windows.begin(window)
-        self._record(actor, "maintenance.begin", process, f"until {until.isoformat()}: {reason}")
+        detail = f"until {until.isoformat()}: {reason}"
+        self._audit.note(actor, "maintenance.begin", process, "done", detail)
         return window
 
     def end(self, actor: Actor, process: str) -> None:
@@ -56,23 +56,11 @@ class MaintenanceCommands:
         Raises:
             NotPermitted, UnknownProcess: the latter also if there is none.
         """
-        require(actor, Permission.COMMAND)
+        self._audit.allow(actor, Permission.COMMAND, "maintenance.end", process)
         if not self._windows.end(process):
             raise UnknownProcess(name=process)
-        self._record(actor, "maintenance.end", process, "")
+        self._audit.note(actor, "maintenance.end", process, "done")
 
     def _check(self, process: str) -> None:
         if process != EVERYTHING and not self._is_collector(process):
             raise UnknownProcess(name=process)
-
-    def _record(self, actor: Actor, action: str, process: str, detail: str) -> None:
-        event = AuditEvent(
-            at=self._clock.now(),
-            actor=actor.name,
-            origin=actor.origin,
-            action=action,
-            target=process,
-            outcome="done",
-            detail=detail,
-        )
-        self._audit.record(event)

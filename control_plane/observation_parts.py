@@ -31,7 +31,7 @@ class ObservationParts:
             Judging(limits=console.limits, home=console.settings.home),
             (local_observer(console, self._client), self._watches),
             process_history,
-            Chronicle(process_history, console.audit, console.desired, console.clock),
+            Chronicle(process_history, console.audit.trail, console.desired, console.clock),
             hub,
             console.clock,
         )

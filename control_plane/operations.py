@@ -13,19 +13,18 @@ from typing import get_args
 
 from collectors.contract.heartbeat import Heartbeat
 from collectors.contract.signals import RESET_CONNECTIONS
-from control_plane.auth.permissions import Actor, Permission, Role, require
+from control_plane.auditor import Auditor
+from control_plane.auth.permissions import Actor, Permission, Role
 from control_plane.clock import Clock
 from control_plane.domain.audit import AuditEvent
 from control_plane.domain.process import Desired
 from control_plane.errors import (
     Busy,
     ControlPlaneError,
-    NotPermitted,
     SignalNotAllowed,
     SupervisorUnreachable,
     UnknownProcess,
 )
-from control_plane.storage.audit import AuditTrail
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.supervisor.event_stream import ForeignCall
@@ -47,7 +46,7 @@ _RESET_POLL_S = 0.05
 class CommandMemory:
     """What is kept of commands: who gave them, what is wanted now, and which have not ended."""
 
-    audit: AuditTrail
+    audit: Auditor
     desired: DesiredStates
     pending: PendingCommands
 
@@ -146,11 +145,7 @@ class ProcessCommands:
         )
 
     def _check(self, actor: Actor, action: str, name: str) -> None:
-        try:
-            require(actor, Permission.COMMAND)
-        except NotPermitted:
-            self._record(actor, action, name, "denied")
-            raise
+        self._audit.allow(actor, Permission.COMMAND, f"process.{action}", name)
         # Our own services are not for this path: a stopped control plane cannot start itself.
         if not self.is_collector(name):
             raise UnknownProcess(name=name)
@@ -233,7 +228,8 @@ class ProcessCommands:
         Raises:
             NotPermitted, SupervisorUnreachable.
         """
-        require(actor, Permission.COMMAND)
+        target = names[0] if len(names) == 1 else f"{len(names)} collectors"
+        self._audit.allow(actor, Permission.COMMAND, f"process.{action}", target, "bulk")
         known = [name for name in names if self.is_collector(name)]
         try:
             results = self._nodes.bulk(
@@ -269,7 +265,7 @@ class ProcessCommands:
             outcome="requested",
             detail=call.command,
         )
-        self._audit.record(event)
+        self._audit.trail.record(event)
         if known_action and self.is_collector(call.target):
             wanted = Desired.STOP if call.action == "stop" else Desired.RUN
             self._desired.want(call.target, wanted, call.actor, call.at)
@@ -277,16 +273,7 @@ class ProcessCommands:
         self._wake()
 
     def _record(self, actor: Actor, action: str, name: str, outcome: str, detail: str = "") -> None:
-        event = AuditEvent(
-            at=self._clock.now(),
-            actor=actor.name,
-            origin=actor.origin,
-            action=f"process.{action}",
-            target=name,
-            outcome=outcome,
-            detail=detail,
-        )
-        self._audit.record(event)
+        self._audit.note(actor, f"process.{action}", name, outcome, detail)
 
 
 def _is_our_own(call: ForeignCall, agent: str) -> bool:

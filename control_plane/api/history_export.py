@@ -19,7 +19,6 @@ from control_plane.api.history_query import checked_series, iso, time_of_request
 from control_plane.api.identity import actor_with
 from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
-from control_plane.domain.audit import AuditEvent
 from control_plane.errors import BadRequest, ExportCancelled, ExportTooLarge, StorageError
 from control_plane.exports.formats import (
     MEDIA_TYPES,
@@ -66,7 +65,7 @@ def add_export_routes(blueprint: Blueprint, plane: ControlPlane) -> None:
         end = _ending(plane, actor, asked, job)
         try:
             # Before anything is read: an export that cannot be audited is not made.
-            plane.console.audit.record(_event(plane, actor, asked, job, "requested"))
+            _note(plane, actor, asked, job, "requested")
             content = _content(plane, asked, job, actor)
         except BaseException as exc:
             job.state = "cancelled" if isinstance(exc, ExportCancelled) else "failed"
@@ -201,27 +200,18 @@ def _ending(plane: ControlPlane, actor: Actor, asked: _Asked, job: ExportJob) ->
         if job.state == "running":
             job.state = "cancelled"  # the client has gone
         try:
-            plane.console.audit.record(_event(plane, actor, asked, job, job.state))
+            _note(plane, actor, asked, job, job.state)
         except StorageError as exc:
             log.error("end of an export cannot be audited", extra={"reason": str(exc)})
 
     return end
 
 
-def _event(
-    plane: ControlPlane, actor: Actor, asked: _Asked, job: ExportJob, outcome: str
-) -> AuditEvent:
+def _note(plane: ControlPlane, actor: Actor, asked: _Asked, job: ExportJob, outcome: str) -> None:
     first, *others = asked.rows.units
     span = f"{iso(asked.start)}..{iso(asked.end)}"
-    return AuditEvent(
-        at=plane.console.clock.now(),
-        actor=actor.name,
-        origin=actor.origin,
-        action="history.export",
-        target=first,
-        outcome=outcome,
-        detail=f"{asked.form} {asked.resolution} {span} series={1 + len(others)} rows={job.rows}",
-    )
+    detail = f"{asked.form} {asked.resolution} {span} series={1 + len(others)} rows={job.rows}"
+    plane.console.audit.note(actor, "history.export", first, outcome, detail)
 
 
 def _head(asked: _Asked) -> list[str]:

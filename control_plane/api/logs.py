@@ -15,7 +15,6 @@ from control_plane.api.identity import actor_with
 from control_plane.api.parameters import whole_number
 from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
-from control_plane.domain.audit import AuditEvent
 from control_plane.domain.logs import ErrorGroup, LogEntry, LogFilter, LogLevel
 from control_plane.errors import BadRequest, UnknownProcess
 from control_plane.logs.error_info import error_info_of, grouped
@@ -232,14 +231,5 @@ def _audit(plane: ControlPlane, actor: Actor, action: str, asked: _Asked) -> Non
     detail = json.dumps({k: v for k, v in filters.items() if v}, ensure_ascii=False)
     # Somebody may search for a secret to see where it stands.
     hidden = plane.console.logs.secrets.redactor().line(detail.encode("utf-8", errors="replace"))
-    plane.console.audit.record(
-        AuditEvent(
-            at=plane.console.clock.now(),
-            actor=actor.name,
-            origin=actor.origin,
-            action=action,
-            target=asked.name,
-            outcome="done",
-            detail=hidden.decode("utf-8", errors="replace"),
-        )
-    )
+    shown = hidden.decode("utf-8", errors="replace")
+    plane.console.audit.note(actor, action, asked.name, "done", shown)

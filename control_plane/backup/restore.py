@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from control_plane.auditor import Auditor
+from control_plane.auth.permissions import Actor, Role
 from control_plane.backup.archive import STATE, Archive, Manifest, Progress
 from control_plane.backup.home import settings_directories
 from control_plane.clock import Clock
-from control_plane.domain.audit import AuditEvent
 from control_plane.errors import NewerSchema, RestoreFailed, RestoreInterrupted, StillRunning
 from control_plane.settings import Settings
 from control_plane.storage.audit import AuditTrail
@@ -233,13 +234,6 @@ def _nothing_running(home: Path) -> Iterator[None]:
 
 def _note(settings: Settings, clock: Clock, file: Path, actor: str) -> None:
     database = StateDatabase(settings.database_url)
-    event = AuditEvent(
-        at=clock.now(),
-        actor=actor,
-        origin="console",
-        action="backup.restore",
-        target=file.name,
-        outcome="done",
-    )
-    AuditTrail(database).record(event)
+    whoever = Actor(name=actor, role=Role.ADMIN, origin="console")
+    Auditor(AuditTrail(database), clock).note(whoever, "backup.restore", file.name, "done")
     database.close()

@@ -106,5 +106,5 @@ def _dumped(listed: ChannelList) -> list[dict[str, object]]:
 def test_channel(context: click.Context, name: str) -> None:
     console = console_of(context)
     notifier = build_notifier(console.settings.home, console.database, console.clock)
-    channel = try_channel(notifier, console.audit, console.clock, me(), name)
+    channel = try_channel(notifier, console.audit, me(), name)
     click.echo(_t("cli.channel_sent", name=name, target=channel.target))

@@ -15,7 +15,6 @@ from control_plane.backup.restore import check, restore
 from control_plane.cli.root import cli, console_of, me, settings_of
 from control_plane.clock import SystemClock
 from control_plane.console import prepare_home
-from control_plane.domain.audit import AuditEvent
 from control_plane.settings import console_language
 from control_plane.texts import Text, texts_in
 
@@ -40,16 +39,7 @@ def backup_command(context: click.Context, file: Path, with_history: bool, as_js
             with_history=with_history,
             progress=progress,
         )
-    console.audit.record(
-        AuditEvent(
-            at=console.clock.now(),
-            actor=me().name,
-            origin=me().origin,
-            action="backup.create",
-            target=file.name,
-            outcome="done",
-        )
-    )
+    console.audit.note(me(), "backup.create", file.name, "done")
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False))
     else:
