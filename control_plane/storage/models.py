@@ -281,6 +281,24 @@ class HealthRecord(_Table):
         indexes = ((("process", "at_ms"), False),)
 
 
+class ConfigText(_Table):
+    """``packed`` is the text, compressed by zlib."""
+
+    id = peewee.AutoField()
+    collector = peewee.CharField(max_length=64)
+    revision = peewee.CharField(max_length=16)
+    at_ms = peewee.BigIntegerField()
+    origin = peewee.CharField(max_length=16)
+    actor = peewee.CharField(max_length=80)
+    comment = peewee.TextField()
+    size_bytes = peewee.IntegerField()
+    packed = peewee.BlobField()
+
+    class Meta:
+        table_name = "config_texts"
+        indexes = ((("collector", "id"), False), (("collector", "revision"), False))
+
+
 TABLES = (
     User,
     Session,
@@ -301,4 +319,5 @@ TABLES = (
     AlertMemory,
     Notification,
     HealthRecord,
+    ConfigText,
 )

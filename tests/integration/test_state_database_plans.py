@@ -27,6 +27,7 @@ from control_plane.domain.alerts import (
     SubjectKind,
 )
 from control_plane.domain.audit import AuditEvent
+from control_plane.domain.config_revision import ConfigOrigin, ConfigRevision
 from control_plane.domain.health import HealthStatus, ProcessHealth
 from control_plane.domain.process import Desired
 from control_plane.domain.recovery import (
@@ -38,6 +39,7 @@ from control_plane.domain.recovery import (
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.alerts import AlertFilter, Alerts, Memory
 from control_plane.storage.audit import AuditTrail
+from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.idempotent_answers import Answer, IdempotentAnswers
@@ -88,6 +90,10 @@ SHELF = Silence(
 NOTICE = NewNotice(
     channel="mail", event="7:fired", alert_id=7, kind="fired", due=NOW, document="{}"
 )
+CONFIG = ConfigRevision(
+    id=0, collector="line1", revision="abc", at=NOW, origin=ConfigOrigin.APPLIED, actor="bob",
+    comment="", size_bytes=4,
+)  # fmt: skip
 
 USES: dict[type, dict[str, Callable[[Any], object]]] = {
     Alerts: {
@@ -130,6 +136,11 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
         "record": lambda r: r.record(EVENT),
         "was_commanded": lambda r: r.was_commanded("line1", NOW),
         "last_outcome": lambda r: r.last_outcome("line1"),
+    },
+    ConfigRevisions: {
+        "add": lambda r: r.add(CONFIG, "text"),
+        "newest": lambda r: r.newest("line1", 10, 5),
+        "text": lambda r: r.text("line1", "abc"),
     },
     DesiredStates: {
         "want": lambda r: r.want("line1", Desired.STOP, "bob", NOW),
