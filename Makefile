@@ -16,7 +16,7 @@ PANEL_SOURCES := $(shell find web/src web/public web/*.json web/*.ts web/index.h
 # A virtual environment that broke, whose Python was upgraded say, is installed anew.
 BROKEN_VENV := $(shell if [ -d .venv ] && ! $(BIN)/python -c 'import click, control_plane' 2>/dev/null; then rm -f $(RUN_STAMP) $(DEV_STAMP); echo broken; fi)
 
-.PHONY: help run test check bench fmt clean panel lock system lint types test-panel test-e2e
+.PHONY: help run test check bench fmt clean panel wheel lock system lint types test-panel test-e2e
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -59,12 +59,16 @@ fmt: $(DEV_STAMP) ## Format the Python code
 
 panel: $(PANEL_STAMP) ## Build the web panel
 
+wheel: $(DEV_STAMP) $(PANEL_STAMP) ## Build dist/daqplane-*.whl, which carries the panel and needs no Node.js
+	@rm -rf build
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation --disable-pip-version-check --wheel-dir dist .
+
 lock: $(DEV_STAMP) ## Choose new versions and write the lock files (needs uv)
 	@uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build setup.cfg -o requirements.lock
 	uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra postgres --extra test --extra dev setup.cfg -o requirements-dev.lock
 
 clean: ## Remove what was built or installed here; DAQ_HOME stays
-	@rm -rf .venv .node .engines web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+	@rm -rf .venv .node .engines web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 system: ## Install the system packages that tests need (as root on Debian only)

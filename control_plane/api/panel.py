@@ -5,7 +5,7 @@ from pathlib import Path
 from flask import Blueprint, Response, send_from_directory
 from werkzeug.exceptions import NotFound
 
-DIST = Path(__file__).resolve().parents[2] / "web" / "dist"
+from control_plane.shipped import PANEL
 
 _NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>daqplane</title>
 <h1>The panel is not built</h1>
@@ -14,7 +14,7 @@ _NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>daqp
 <p lang="zh-CN">请在项目目录运行 <code>make panel</code> 后刷新。API 不受影响。</p></html>"""
 
 
-def panel_blueprint(dist: Path = DIST) -> Blueprint:
+def panel_blueprint(dist: Path = PANEL) -> Blueprint:
     """Files of the build, and its index page for every address that the panel routes itself."""
     blueprint = Blueprint("panel", __name__)
 

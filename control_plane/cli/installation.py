@@ -7,6 +7,7 @@ import click
 from control_plane.cli.root import cli, console_of, settings_of
 from control_plane.console import build_console
 from control_plane.settings import console_language
+from control_plane.shipped import PANEL
 from control_plane.texts import Text, texts_in
 
 _t: Text = texts_in(console_language())
@@ -35,11 +36,10 @@ def serve(context: click.Context) -> None:
 @cli.command(help=_t("cli.help.doctor"))
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    from control_plane.api.panel import DIST  # noqa: PLC0415 - status stays quick
     from control_plane.doctor import examine_installation  # noqa: PLC0415
 
     failed = False
-    for finding in examine_installation(console_of(context), DIST):
+    for finding in examine_installation(console_of(context), PANEL):
         failed |= finding.level == "fail"
         level, text = _t(f"doctor.{finding.level}"), _t(f"doctor.{finding.code}", **finding.params)
         click.echo(f"{level:<5} {text}")

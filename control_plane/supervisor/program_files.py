@@ -14,8 +14,8 @@ from typing import Literal
 
 from collectors.contract.config_base import SLUG
 from control_plane.errors import InvalidProgramFile
+from control_plane.shipped import TEMPLATES
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "supervisord.conf.d"
 SERVICES = ("historian", "control-plane")
 """Programs of every installation; collectors cannot take these names."""
 

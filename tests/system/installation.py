@@ -45,6 +45,7 @@ class Installation:
     arguments: tuple[str, ...] = ()
     runner: subprocess.Popen[str] | None = None
     token: str = ""
+    daqplane: Path = DAQPLANE
     output: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ class Installation:
     def run(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """Run one ``daqplane`` command to its end."""
         return subprocess.run(
-            [str(DAQPLANE), *arguments],
+            [str(self.daqplane), *arguments],
             env=self.environment | changes,
             capture_output=True,
             text=True,
@@ -74,7 +75,7 @@ class Installation:
         """Start in the foreground of a process of its own and wait for the panel's address."""
         with self.output.open("w") as file:
             self.runner = subprocess.Popen(
-                [str(DAQPLANE), "run", *self.arguments],
+                [str(self.daqplane), "run", *self.arguments],
                 env=self.environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
