@@ -167,6 +167,8 @@ class McDevice(_Device):
     series: Series = "Q"
     code: CodeSetting = "binary"
     """What the port is set to; other frames meet silence."""
+    zr_digits: Literal["hexadecimal", "decimal"] = "hexadecimal"
+    """Of file register numbers in ASCII frames: manuals and clients do not agree."""
     frame: FrameSetting = "any"
     cpu_model: Annotated[str, Field(pattern=r"^[ -~]{1,16}$")] | None = None
     """Without it that of a common CPU of the series, as for its code."""
@@ -182,7 +184,11 @@ class McDevice(_Device):
                 raise _bad_address(number, signal, exc) from None
         reject_duplicate_names(self.signals)
         devices = PROFILES[self.series].devices
-        reject_overlaps(self.signals, lambda area: devices[area].points)
+        for signal in self.signals:
+            if devices[signal.place.area].words > 1 and signal.type not in ("int32", "uint32"):
+                params = {"address": signal.address, "type": signal.type}
+                raise PydanticCustomError("double_word", "double word", params)
+        reject_overlaps(self.signals, lambda area: devices[area].size)
         return self
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from simulators.mc_codes import EndCode, Refused, require
-from simulators.mc_devices import Profile
+from simulators.mc_devices import McArea, Profile
 
 
 class Coding(Protocol):
@@ -72,7 +72,7 @@ class BinaryCoding:
         digits = 4 if len(raw) == 6 else 3
         code = int.from_bytes(raw[digits:], "little")
         for name, device in profile.devices.items():
-            if device.code == code:
+            if device.code == code and (digits == 4 or not device.wide_only):
                 return name, int.from_bytes(raw[:digits], "little")
         raise Refused(EndCode.DEVICE)
 
@@ -92,9 +92,16 @@ class BinaryCoding:
 
 @dataclass(frozen=True, slots=True)
 class AsciiCoding:
-    """Hexadecimal text; ``xy_hex``: inputs and outputs of an FX5 in hexadecimal, not octal."""
+    """Hexadecimal text.
+
+    Attributes:
+        xy_hex: Inputs and outputs of an FX5 in hexadecimal, not octal.
+        zr_hex: File registers in hexadecimal, as in SH-080008 and SH-080956, though people write
+            their numbers in decimal.
+    """
 
     xy_hex: bool = False
+    zr_hex: bool = True
     scale: int = 2
 
     def number(self, raw: bytes) -> int:
@@ -113,15 +120,21 @@ class AsciiCoding:
         text = raw[:letters].decode("latin-1").replace(" ", "*")
         digits = raw[letters:].replace(b" ", b"0")
         for name, device in profile.devices.items():
+            if letters == 2 and device.wide_only:
+                continue
             long_name = name.ljust(4, "*") if letters == 4 else device.ascii
             if text in (device.ascii.ljust(letters, "*"), long_name):
-                radix = 16 if self.xy_hex and device.radix == 8 else device.radix
                 require(digits.isalnum(), EndCode.ASCII)
                 try:
-                    return name, int(digits, radix)
+                    return name, int(digits, self._radix(name, device))
                 except ValueError:
                     raise Refused(EndCode.ASCII) from None
         raise Refused(EndCode.DEVICE)
+
+    def _radix(self, name: str, device: McArea) -> int:
+        if name == "ZR":
+            return 16 if self.zr_hex else 10
+        return 16 if self.xy_hex and device.radix == 8 else device.radix
 
     def pack_bits(self, bits: Sequence[bool]) -> bytes:
         """One character a bit."""

@@ -1,7 +1,9 @@
 """The device memory of MELSEC CPUs: names, codes, radix, sizes and limits, series by series.
 
-SH-080008, "Device codes" and "Number of device points processed per communication"; FX5 User's
-Manual, SLMP (JY997D56001). Sizes are those of the default parameters of a QnUDV, R and FX5U CPU.
+SH-080008, "Device codes" and "Number of device points processed per communication"; SLMP Reference
+Manual (SH-080956), 5.2, for the long devices of iQ-R; FX5 User's Manual, SLMP (JY997D56001). Sizes
+are those of the default parameters of a QnUDV, R and FX5U CPU, but long retentive timers, of which
+there are none by default.
 """
 
 import re
@@ -25,7 +27,11 @@ class McArea:
             frames with wide device numbers, where the long names are also used.
         radix: Of the numbers that engineers write behind its name, and of those in ASCII frames.
         points: How many exist.
-        is_bit: Each point is a bit, else a 16-bit word.
+        is_bit: Each point is a bit, else one or two 16-bit words.
+        words: Words of a point; one of two words is read as a double word at random (0403).
+        batch_words: Words that a batch read (0401) gives for such a point, 0 if it refuses: of a
+            long timer the last two hold its contact and coil.
+        wide_only: Frames with narrow device numbers do not know it.
     """
 
     code: int
@@ -33,6 +39,14 @@ class McArea:
     radix: int
     points: int
     is_bit: bool
+    words: int = 1
+    batch_words: int = 1
+    wide_only: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bits or words of all points."""
+        return self.points * self.words
 
 
 def _bit(code: int, name: str, points: int, radix: int = 10) -> McArea:
@@ -41,6 +55,10 @@ def _bit(code: int, name: str, points: int, radix: int = 10) -> McArea:
 
 def _word(code: int, name: str, points: int, radix: int = 10) -> McArea:
     return McArea(code, name.ljust(2, "*"), radix, points, False)
+
+
+def _long(code: int, name: str, points: int, batch_words: int) -> McArea:
+    return McArea(code, name, 10, points, False, 2, batch_words, wide_only=True)
 
 
 _Q = {
@@ -117,7 +135,13 @@ class Profile:
 _LIMITS = Limits(words=960, bits=7168, random=192, random_bits=188, random_write_weight=1920)
 _ASCII = replace(_LIMITS, bits=3584)
 _R = {n: replace(d, points=_R_SIZES.get(n, d.points)) for n, d in _Q.items()} | {
-    "RD": _word(0x2C, "RD", 524288)
+    "RD": replace(_word(0x2C, "RD", 524288), wide_only=True),
+    "LTN": _long(0x52, "LTN", 1024, 4),
+    "LSTN": _long(0x5A, "LSTN", 1024, 4),
+    "LCN": _long(0x56, "LCN", 512, 2),
+    "LCS": replace(_bit(0x55, "LCS", 512), wide_only=True),
+    "LCC": replace(_bit(0x54, "LCC", 512), wide_only=True),
+    "LZ": _long(0x62, "LZ", 2, 0),
 }
 _FX5 = {
     name: replace(_Q[name], points=points, radix=8 if name in ("X", "Y") else _Q[name].radix)
@@ -163,12 +187,12 @@ def parse_mc_address(text: str, series: Series = "Q") -> Place:
     allowed = {8: "[0-7]", 10: "[0-9]", 16: "[0-9A-F]"}[device.radix]
     if not re.fullmatch(allowed + "{1,8}", digits):
         raise AddressError("mc_digits", device=name, radix=device.radix)
-    if dot and (device.is_bit or not re.fullmatch(r"[0-9A-F]", bit)):
+    if dot and (device.is_bit or device.words > 1 or not re.fullmatch(r"[0-9A-F]", bit)):
         raise AddressError("mc_bit")
     start = int(digits, device.radix)
     if start >= device.points:
         raise AddressError("mc_range", device=name, points=device.points)
-    return Place(area=name, start=start, bit=int(bit, 16) if dot else None)
+    return Place(area=name, start=start * device.words, bit=int(bit, 16) if dot else None)
 
 
 def series_with(text: str) -> Series:

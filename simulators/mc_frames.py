@@ -42,8 +42,12 @@ class Form:
         return slice(self.header_bytes - 2 * self.coding.scale, self.header_bytes)
 
 
-def forms_of(code: CodeSetting, frame: FrameSetting) -> list[Form]:
-    """Return the kinds of frames that a port with these settings understands."""
+def forms_of(code: CodeSetting, frame: FrameSetting, *, zr_hex: bool = True) -> list[Form]:
+    """Return the kinds of frames that a port with these settings understands.
+
+    Args:
+        zr_hex: See :class:`simulators.mc_coding.AsciiCoding`.
+    """
     forms = []
     for kind, serial_bytes in (("3e", 0), ("4e", _SERIAL_BYTES)):
         if frame not in (kind, "any"):
@@ -63,7 +67,7 @@ def forms_of(code: CodeSetting, frame: FrameSetting) -> list[Form]:
                 Form(
                     request=request.hex().upper().encode() + b"00",
                     response=response.hex().upper().encode() + b"00",
-                    coding=AsciiCoding(xy_hex=code == "ascii_xy_hex"),
+                    coding=AsciiCoding(xy_hex=code == "ascii_xy_hex", zr_hex=zr_hex),
                     serial_bytes=serial_bytes,
                 )
             )

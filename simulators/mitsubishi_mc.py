@@ -50,12 +50,12 @@ class McCpu:
         self._record: Record | None = None
         self._config = config
         self._profile = PROFILES[config.series]
-        self._forms = forms_of(config.code, config.frame)
+        self._forms = forms_of(config.code, config.frame, zr_hex=config.zr_digits == "hexadecimal")
         self._bits: dict[str, BitArea] = {}
         self._words: dict[str, WordArea] = {}
         for name, device in self._profile.devices.items():
             inside = [signal for signal in config.signals if signal.place.area == name]
-            extent, seeds = range(device.points), (seed, config.id, None)
+            extent, seeds = range(device.size), (seed, config.id, None)
             if device.is_bit:
                 self._bits[name] = BitArea(inside, extent=extent, seed=seeds)
             else:
@@ -136,12 +136,25 @@ class McCpu:
         device, start = request.device(self._profile)
         count = request.number(2)
         request.expect_end()
+        if self._profile.devices[device].words > 1:
+            return self._batch_read_long(request, device, start, count)
         span = self._span(request, device, start, count)
         content = self._read([span])
         points = [content[device, start + n] for n in range(span.points)]
         if request.in_bits:
             return request.coding.pack_bits([bool(point) for point in points])
         return pack_words(request.coding, self._as_words(device, points))
+
+    def _batch_read_long(self, request: Request, device: str, start: int, count: int) -> bytes:
+        size = self._profile.devices[device].batch_words
+        require(size > 0 and not request.in_bits, EndCode.DEVICE)
+        require(0 < count <= self._limits(request).words and count % size == 0, EndCode.WORD_POINTS)
+        span = Span(device, 2 * start, 2 * (count // size))
+        content = self._read([span])
+        words: list[int] = []
+        for at in range(span.start, span.start + span.points, 2):
+            words += [content[device, at], content[device, at + 1], *[0] * (size - 2)]
+        return pack_words(request.coding, words)
 
     def _random_read(self, request: Request) -> bytes:
         words, double_words = request.number(1), request.number(1)
@@ -269,7 +282,14 @@ class McCpu:
         return self._words_span(device, start, count)
 
     def _words_span(self, device: str, start: int, count: int) -> Span:
-        return Span(device, start, 16 * count if device in self._bits else count)
+        """Return the points that ``count`` words from ``start`` cover.
+
+        Raises:
+            Refused: part of a point, or several, of a device of double words.
+        """
+        words = self._profile.devices[device].words
+        require(words in (1, count), EndCode.DEVICE)
+        return Span(device, words * start, 16 * count if device in self._bits else count)
 
     def _as_words(self, device: str, points: Sequence[int]) -> Sequence[int]:
         return bits_to_words([bool(p) for p in points]) if device in self._bits else points
