@@ -10,17 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    TypeAdapter,
-    ValidationError,
-)
-
-from collectors.contract.config_base import Label, Slug, Strict
+from collectors.contract import wire
+from collectors.contract.config_base import Label, Slug
+from collectors.contract.limits import Limits
 from collectors.contract.points import Value
 
 MAX_COMMAND_BYTES = 16_384
@@ -29,46 +21,63 @@ OUTCOMES_KEPT = 32
 """So many of the newest outcomes are in a heartbeat."""
 MAX_FACTOR = 8.0
 
-CommandId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+CommandId = Annotated[str, Limits(pattern=r"^[!-~]{1,64}$")]
+_Whole = Annotated[int, Limits(ge=-(1 << 63), le=(1 << 64) - 1)]
 
 
-class _Command(Strict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteCommand:
+    """Write one value to a point that is marked writable, and read it back.
+
+    Attributes:
+        expires_at: Not to be obeyed after this moment.
+    """
+
     id: CommandId
-    expires_at: AwareDatetime | None = None
-    """Not to be obeyed after this moment; a write must have one."""
-
-
-class WriteCommand(_Command):
-    """Write one value to a point that is marked writable, and read it back."""
-
-    command: Literal["write"]
+    command: Literal["write"] = "write"
     device: Slug
     point: Label
-    value: bool | int | FiniteFloat | str
-    expires_at: AwareDatetime
+    value: bool | _Whole | float | str
+    expires_at: datetime
 
 
-class ResetConnectionCommand(_Command):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetConnectionCommand:
     """Close the connection and open it again; without ``device``, that of every device."""
 
-    command: Literal["reset_connection"]
+    id: CommandId
+    command: Literal["reset_connection"] = "reset_connection"
     device: Slug | None = None
+    expires_at: datetime | None = None
 
 
-class ReduceFrequencyCommand(_Command):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReduceFrequencyCommand:
     """Read every group ``factor`` times more slowly than the file says; 1 ends that."""
 
-    command: Literal["reduce_frequency"]
-    factor: Annotated[float, Field(ge=1, le=MAX_FACTOR)]
+    id: CommandId
+    command: Literal["reduce_frequency"] = "reduce_frequency"
+    factor: Annotated[float, Limits(ge=1, le=MAX_FACTOR)]
+    expires_at: datetime | None = None
 
 
-class ClearCacheCommand(_Command):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearCacheCommand:
     """Forget what was learned of the devices, such as requests that had to be split."""
 
-    command: Literal["clear_cache"]
+    id: CommandId
+    command: Literal["clear_cache"] = "clear_cache"
+    expires_at: datetime | None = None
 
 
 AnyCommand = WriteCommand | ResetConnectionCommand | ReduceFrequencyCommand | ClearCacheCommand
+
+_KINDS: dict[object, type[AnyCommand]] = {
+    "write": WriteCommand,
+    "reset_connection": ResetConnectionCommand,
+    "reduce_frequency": ReduceFrequencyCommand,
+    "clear_cache": ClearCacheCommand,
+}
 
 
 class CommandState(enum.StrEnum):
@@ -109,15 +118,9 @@ class NotACommand(ValueError):
         super().__init__(reason)
 
 
-class _Identified(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Identified:
     id: CommandId
-
-
-_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(
-    Annotated[AnyCommand, Field(discriminator="command")]
-)
 
 
 def parse_command(line: bytes) -> AnyCommand:
@@ -126,23 +129,30 @@ def parse_command(line: bytes) -> AnyCommand:
     Raises:
         NotACommand: not JSON, not a known command, or with wrong or unknown keys.
     """
+    document: object = None
     try:
-        return _ADAPTER.validate_json(line)
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        reason = f"{place}: {first['msg']}" if place else first["msg"]
-        raise NotACommand(reason, _id_of(line)) from None
+        document = wire.parse(line)
+        return wire.build(_kind_of(document), document, forbid_unknown=True)
+    except wire.WireError as exc:
+        raise NotACommand(str(exc), _id_of(document)) from None
 
 
-def _id_of(line: bytes) -> str:
+def _kind_of(document: object) -> type[AnyCommand]:
+    name = document.get("command") if isinstance(document, dict) else None
+    kind = _KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise wire.WireError(f"command: none of {', '.join(map(str, _KINDS))}")
+    return kind
+
+
+def _id_of(document: object) -> str:
     """Return the id of a line that is no command, so that whoever sent it learns of that."""
     try:
-        return _Identified.model_validate_json(line).id
-    except ValidationError:
+        return wire.build(_Identified, document).id
+    except wire.WireError:
         return ""
 
 
 def format_command(command: AnyCommand) -> bytes:
     """Return the line that :func:`parse_command` reads, with its end."""
-    return _ADAPTER.dump_json(command, exclude_none=True) + b"\n"
+    return wire.encode(command) + b"\n"

@@ -5,32 +5,39 @@ so a file that one of them accepts is accepted by all.
 """
 
 import hashlib
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from collectors.contract.config_mc import McCollector, McDevice, McPoint
-from collectors.contract.config_modbus import ModbusCollector, ModbusDevice, ModbusPoint
-from collectors.contract.config_opcua import OpcUaCollector, OpcUaDevice, OpcUaPoint
 from collectors.contract.config_problems import (
     ConfigError,
     read_toml,
     translate_problems,
     with_lines,
 )
+from collectors.contract.config_types import AnyCollector, AnyDevice, AnyPoint
 
-CollectorConfig = Annotated[
-    ModbusCollector | OpcUaCollector | McCollector, Field(discriminator="protocol")
+__all__ = [
+    "PROTOCOLS",
+    "AnyCollector",
+    "AnyDevice",
+    "AnyPoint",
+    "known_keys",
+    "load_collector",
+    "parse_collector",
+    "revision_of",
 ]
-AnyCollector = ModbusCollector | OpcUaCollector | McCollector
-AnyDevice = ModbusDevice | OpcUaDevice | McDevice
-AnyPoint = ModbusPoint | OpcUaPoint | McPoint
-PROTOCOLS: tuple[str, ...] = tuple(
-    get_args(model.model_fields["protocol"].annotation)[0] for model in get_args(AnyCollector)
-)
 
-_ADAPTER: TypeAdapter[AnyCollector] = TypeAdapter(CollectorConfig)
+_COLLECTORS: dict[str, type] = {
+    get_args(get_type_hints(kind)["protocol"])[0]: kind for kind in get_args(AnyCollector)
+}
+PROTOCOLS: tuple[str, ...] = tuple(_COLLECTORS)
+
+_ADAPTER: TypeAdapter[AnyCollector] = TypeAdapter(
+    Annotated[AnyCollector, Field(discriminator="protocol")]
+)
 
 
 def load_collector(path: Path) -> AnyCollector:
@@ -75,25 +82,14 @@ def revision_of(path: Path) -> str:
 
 def known_keys(protocol: str, location: tuple[str | int, ...]) -> list[str]:
     """Return the keys that are allowed at ``location`` of a document of ``protocol``."""
-    model: Any = next(
-        (m for m in get_args(AnyCollector) if m.__name__ == _MODEL_NAMES.get(protocol)), None
-    )
+    kind: Any = _COLLECTORS.get(protocol)
     for part in location:
-        if model is None or isinstance(part, int):
-            continue
-        field = model.model_fields.get(part)
-        model = None if field is None else _model_inside(field.annotation)
-    return [] if model is None else list(model.model_fields)
+        if isinstance(part, str) and kind is not None:
+            kind = _dataclass_inside(get_type_hints(kind).get(part))
+    return [] if kind is None else [field.name for field in fields(kind)]
 
 
-_MODEL_NAMES = {
-    "modbus_tcp": "ModbusCollector",
-    "opcua": "OpcUaCollector",
-    "mitsubishi_mc": "McCollector",
-}
-
-
-def _model_inside(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _dataclass_inside(annotation: Any) -> Any:
+    if is_dataclass(annotation):
         return annotation
-    return next((found for arg in get_args(annotation) if (found := _model_inside(arg))), None)
+    return next((found for arg in get_args(annotation) if (found := _dataclass_inside(arg))), None)

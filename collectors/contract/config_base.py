@@ -2,36 +2,27 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
-
 from collectors.contract.addresses import AddressError
+from collectors.contract.limits import Checked, Fault, Limits, Prepared, Rejected, Strict
 
 SLUG = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 """Names that also become file names, program names and URL parts."""
 
 _NO_CONTROLS = r"^[^\x00-\x1f\x7f/]{1,64}$"
 
-Slug = Annotated[str, Field(pattern=rf"^{SLUG.pattern}$")]
-Label = Annotated[str, Field(pattern=_NO_CONTROLS)]
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,253}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Slug = Annotated[str, Limits(pattern=rf"^{SLUG.pattern}$")]
+Label = Annotated[str, Limits(pattern=_NO_CONTROLS)]
+Host = Annotated[str, Limits(pattern=r"^[A-Za-z0-9._:\[\]-]{1,253}$")]
+Port = Annotated[int, Limits(ge=1, le=65535)]
+Finite = Annotated[float, Limits(allow_inf_nan=False)]
+Seconds = Annotated[float, Limits(gt=0, le=86400, allow_inf_nan=False)]
 
 Phase = Annotated[
-    Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] | None,
-    BeforeValidator(lambda given: None if given == "auto" else given),
+    Annotated[float, Limits(ge=0, le=86400, allow_inf_nan=False)] | None,
+    Prepared(lambda given: None if given == "auto" else given),
 ]
 """Seconds, or ``"auto"`` for a place within the interval that follows from the device's name."""
 
@@ -52,34 +43,31 @@ _WORDS = {
 }  # fmt: skip
 
 
-def address_text(parse: Callable[[str], object]) -> AfterValidator:
-    def validate(text: str) -> str:
+def address_text(parse: Callable[[str], object]) -> Checked:
+    def check(text: str) -> None:
         try:
             parse(text)
         except AddressError as exc:
-            raise PydanticCustomError(
-                "bad_address",
-                "{text} is not an address",
-                {"text": text, "hint": exc.hint, **exc.params},
-            ) from None
-        return text
+            raise Rejected(bad_address(text, exc)) from None
 
-    return AfterValidator(validate)
+    return Checked(check)
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+def bad_address(text: str, error: AddressError, *key: str | int) -> Fault:
+    return Fault("bad_address", {"text": text, "hint": error.hint, **error.params}, key)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PollGroup(Strict):
     """Points that are read together."""
 
     id: Slug = "default"
-    interval_s: Annotated[Seconds, Field(ge=0.01)] = 1.0
+    interval_s: Annotated[Seconds, Limits(ge=0.01)] = 1.0
     phase_s: Phase = None
     """Place of the cycles within the interval; ``"auto"`` spreads the devices out."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Point(Strict):
     """One address to read. ``stored value = raw · scale + offset`` for numbers.
 
@@ -88,33 +76,30 @@ class Point(Strict):
 
     name: Label
     group: Slug = "default"
-    unit: Annotated[str, Field(max_length=16, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
-    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
-    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    description: Annotated[str, Field(max_length=200)] = ""
-    deadband: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    unit: Annotated[str, Limits(max_length=16, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    scale: Finite = 1.0
+    offset: Finite = 0.0
+    description: Annotated[str, Limits(max_length=200)] = ""
+    deadband: Annotated[float, Limits(ge=0, allow_inf_nan=False)] | None = None
     """Store a number only once it has moved by more than this; without it, store each reading.
 
     A bool or a text with a deadband is stored when it changes.
     """
     max_silence_s: Seconds = 60.0
     """Store an unchanged good value again after this time; only of interest with a deadband."""
-    clamp: Annotated[tuple[FiniteFloat, FiniteFloat], Field(strict=False)] | None = None
+    clamp: Annotated[tuple[Finite, Finite], Limits(strict=False)] | None = None
     """Lowest and highest possible value; what lies outside is ``BAD_RANGE``, never stored as good.
     """
     writable: bool = False
     """Accept writes; they must lie within ``clamp``."""
 
-    @model_validator(mode="after")
-    def _clamp_is_a_range(self) -> Self:
+    def __post_init__(self) -> None:
         if self.clamp is not None and self.clamp[0] >= self.clamp[1]:
             low, high = self.clamp
-            raise PydanticCustomError(
-                "bad_clamp", "{low} is not below {high}", {"low": low, "high": high}
-            )
-        return self
+            raise Rejected(Fault("bad_clamp", {"low": low, "high": high}))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WordPoint(Point):
     """A point that fills words of a device's memory, or one bit of it."""
 
@@ -128,6 +113,7 @@ class WordPoint(Point):
         return _WORDS.get(self.type, self.length)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retry(Strict):
     """Full-jitter exponential back-off between connection attempts."""
 
@@ -138,29 +124,30 @@ class Retry(Strict):
     """The same for a silent unit behind a gateway that answers for others."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device(Strict):
     id: Slug
-    timeout_s: Annotated[Seconds, Field(le=60)] = 1.0
+    timeout_s: Annotated[Seconds, Limits(le=60)] = 1.0
     """Longest wait for one answer."""
     retry: Retry = Retry()
-    groups: Annotated[tuple[PollGroup, ...], Field(min_length=1, strict=False)] = (PollGroup(),)
+    groups: Annotated[tuple[PollGroup, ...], Limits(min_length=1, strict=False)] = (PollGroup(),)
+    points: tuple[Point, ...]
 
-    @model_validator(mode="after")
-    def _names_are_consistent(self) -> Self:
+    def __post_init__(self) -> None:
         reject_duplicates("group", [group.id for group in self.groups])
-        points: tuple[Point, ...] = getattr(self, "points", ())
-        reject_duplicates("point", [point.name for point in points])
+        reject_duplicates("point", [point.name for point in self.points])
         known = [group.id for group in self.groups]
-        for point in points:
+        for point in self.points:
             if point.group not in known:
-                raise PydanticCustomError(
-                    "unknown_group",
-                    "point {point} names the group {group}, defined are: {known}",
-                    {"point": point.name, "group": point.group, "known": ", ".join(known)},
-                )
-        return self
+                named = {"point": point.name, "group": point.group, "known": ", ".join(known)}
+                raise Rejected(Fault("unknown_group", named))
+
+    def with_points(self, *points: Point) -> Self:
+        """Return the device with these points only; thousands of them cost megabytes."""
+        return replace(self, points=points)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spool(Strict):
     """Bounds of the collector's own queue on disk.
 
@@ -168,30 +155,28 @@ class Spool(Strict):
     data is not stored until a store has made room. What is older than ``max_age_s`` is dropped.
     """
 
-    max_bytes: Annotated[int, Field(ge=1_000_000, le=10**12)] = 256_000_000
-    max_age_s: Annotated[float, Field(gt=0, le=10**8)] = 7 * 86400.0
+    max_bytes: Annotated[int, Limits(ge=1_000_000, le=10**12)] = 256_000_000
+    max_age_s: Annotated[float, Limits(gt=0, le=10**8)] = 7 * 86400.0
     on_full: Literal["drop_oldest", "block"] = "drop_oldest"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collector(Strict):
     name: Slug
-    display_name: Annotated[str, Field(max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    display_name: Annotated[str, Limits(max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     spool: Spool = Spool()
+    devices: tuple[Device, ...]
 
-    @model_validator(mode="after")
-    def _devices_are_distinct(self) -> Self:
-        reject_duplicates("device", [device.id for device in getattr(self, "devices", ())])
-        return self
+    def __post_init__(self) -> None:
+        reject_duplicates("device", [device.id for device in self.devices])
 
 
 def reject_duplicates(kind: str, names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise PydanticCustomError(
-                "duplicate", "two {kind}s are called {name}", {"kind": kind, "name": name}
-            )
+            raise Rejected(Fault("duplicate", {"kind": kind, "name": name}))
         seen.add(name)
 
 
@@ -210,9 +195,7 @@ def reject_overlapping_writables(places: Sequence[WritablePlace]) -> None:
     last: WritablePlace | None = None
     for place in sorted(places, key=lambda place: (place.area, place.start)):
         if last and last.area == place.area and place.start < last.start + last.count:
-            raise PydanticCustomError(
-                "overlap", "{a} and {b} overlap", {"a": last.point, "b": place.point}
-            )
+            raise Rejected(Fault("overlap", {"a": last.point, "b": place.point}))
         if last is None or last.area != place.area or _end(place) > _end(last):
             last = place
 
@@ -223,16 +206,11 @@ def _end(place: WritablePlace) -> int:
 
 def reject_overrun(address: str, last: int, limit: int) -> None:
     if last > limit:
-        raise PydanticCustomError(
-            "past_end", "{address} ends at {last}", {"address": address, "last": last, "le": limit}
-        )
+        raise Rejected(Fault("past_end", {"address": address, "last": last, "le": limit}))
 
 
 def reject_long_points(points: Sequence[WordPoint], key: str, limit: int) -> None:
     for point in points:
         if point.words > limit:
-            raise PydanticCustomError(
-                "point_too_long",
-                "point {point} fills {words} words",
-                {"point": point.name, "words": point.words, "limit_key": key, "le": limit},
-            )
+            named = {"point": point.name, "words": point.words, "limit_key": key, "le": limit}
+            raise Rejected(Fault("point_too_long", named))

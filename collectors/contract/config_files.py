@@ -4,29 +4,27 @@ import stat
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
+from collectors.contract.limits import Checked, Fault, Rejected
 
 
-def _readable_file(text: str) -> str:
+def _check_readable(text: str) -> None:
     path = Path(text)
     if not path.is_absolute():
-        raise PydanticCustomError("relative_path", "{path} is not absolute", {"path": text})
+        raise Rejected(Fault("relative_path", {"path": text}))
     try:
         with path.open("rb"):
             pass
     except OSError as exc:
         params = {"path": text, "reason": exc.strerror or str(exc)}
-        raise PydanticCustomError("missing_file", "{path}: {reason}", params) from None
-    return text
+        raise Rejected(Fault("missing_file", params)) from None
 
 
-def _secret_file(text: str) -> str:
-    if Path(_readable_file(text)).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise PydanticCustomError("open_secret", "others can read {path}", {"path": text})
-    return text
+def _check_secret(text: str) -> None:
+    _check_readable(text)
+    if Path(text).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Rejected(Fault("open_secret", {"path": text}))
 
 
-ReadableFile = Annotated[str, AfterValidator(_readable_file)]
-SecretFile = Annotated[str, AfterValidator(_secret_file)]
+ReadableFile = Annotated[str, Checked(_check_readable)]
+SecretFile = Annotated[str, Checked(_check_secret)]
 """One that only its owner can read."""

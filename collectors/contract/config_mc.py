@@ -1,9 +1,7 @@
 """What a collector file may say about Mitsubishi PLCs."""
 
-from typing import Annotated, Literal, Self
-
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from collectors.contract.addresses import AddressError
 from collectors.contract.addresses_mc import (
@@ -24,13 +22,16 @@ from collectors.contract.config_base import (
     WordPoint,
     WritablePlace,
     address_text,
+    bad_address,
     reject_long_points,
     reject_overlapping_writables,
 )
+from collectors.contract.limits import Fault, Limits, Rejected
 
 _DOUBLE_WORD_TYPES = ("int32", "uint32")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class McPoint(WordPoint):
     """One bit, or one or more words of a word device."""
 
@@ -39,22 +40,22 @@ class McPoint(WordPoint):
     order: ByteOrder | None = None
     """Order of the bytes, the high byte of a word first. Without it MELSEC's own: ``CDAB``, the low
     word first, for numbers, and ``BADC``, the first character in the low byte, for text."""
-    length: Annotated[int, Field(ge=1, le=480)] = 1
+    length: Annotated[int, Limits(ge=1, le=480)] = 1
     """Words of a string, two characters each."""
 
-    @model_validator(mode="after")
-    def _type_fits_device(self) -> Self:
+    def __post_init__(self) -> None:
+        WordPoint.__post_init__(self)
         address = parse_mc_address(self.address)
         named = {"address": self.address, "type": self.type}
         if address.is_single_bit is not (self.type == "bool"):
-            raise PydanticCustomError("type_mismatch", "{address} cannot hold {type}", named)
+            raise Rejected(Fault("type_mismatch", named))
         if address.kind.unit == "dword" and self.type not in _DOUBLE_WORD_TYPES:
-            raise PydanticCustomError("double_word", "{address} cannot hold {type}", named)
+            raise Rejected(Fault("double_word", named))
         if self.writable and address.bit is not None:
-            raise PydanticCustomError("bit_not_writable", "{address} is a bit of a word", named)
-        return self
+            raise Rejected(Fault("bit_not_writable", named))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class McDevice(Device):
     """A MELSEC PLC that answers MC protocol (SLMP) frames over TCP."""
 
@@ -65,32 +66,32 @@ class McDevice(Device):
     """4E frames carry a serial number, so that no late answer is taken for another."""
     code: Literal["binary", "ascii", "ascii_xy_hex"] = "binary"
     """As set in the PLC, which is silent if it is another one. ``ascii_xy_hex`` is for an FX5."""
-    network: Annotated[int, Field(ge=0, le=255)] = 0
-    station: Annotated[int, Field(ge=0, le=255)] = 0xFF
+    network: Annotated[int, Limits(ge=0, le=255)] = 0
+    station: Annotated[int, Limits(ge=0, le=255)] = 0xFF
     """PC number of the frame; 255 is the directly connected CPU."""
-    module_io: Annotated[int, Field(ge=0, le=0xFFFF)] = 0x3FF
+    module_io: Annotated[int, Limits(ge=0, le=0xFFFF)] = 0x3FF
     """Start I/O number of the target module; 0x3FF is the CPU, 0x3E0 to 0x3E3 one of several."""
-    module_station: Annotated[int, Field(ge=0, le=31)] = 0
+    module_station: Annotated[int, Limits(ge=0, le=31)] = 0
     """Station behind a multidrop connection."""
-    monitoring_timer_s: Annotated[float, Field(ge=0, le=16383.75, allow_inf_nan=False)] | None = (
+    monitoring_timer_s: Annotated[float, Limits(ge=0, le=16383.75, allow_inf_nan=False)] | None = (
         None
     )
     """How long the PLC may wait for a target behind it, in steps of 0.25 s; 0 is for ever.
 
     Without it a little less than ``timeout_s``: the PLC should say so before we have left.
     """
-    max_words: Annotated[int, Field(ge=1, le=960)] | None = None
+    max_words: Annotated[int, Limits(ge=1, le=960)] | None = None
     """Words of one batch read; without it what the series allows."""
-    max_random_points: Annotated[int, Field(ge=0, le=192)] | None = None
+    max_random_points: Annotated[int, Limits(ge=0, le=192)] | None = None
     """Words and double words of one random read; 0 for PLCs that do not know the command."""
-    max_gap: Annotated[int, Field(ge=0, le=480)] = 32
-    min_request_gap_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.0
+    max_gap: Annotated[int, Limits(ge=0, le=480)] = 32
+    min_request_gap_s: Annotated[float, Limits(ge=0, le=10, allow_inf_nan=False)] = 0.0
     """Pause between an answer and the next request."""
-    connect_settle_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    connect_settle_s: Annotated[float, Limits(ge=0, le=10, allow_inf_nan=False)] | None = None
     """Pause between a close, or a connect, and what follows; without it as the series needs."""
     check_series: bool = True
     """Refuse a PLC whose model says that it numbers X and Y in another way than ``series``."""
-    points: Annotated[tuple[McPoint, ...], Field(min_length=1, strict=False)]
+    points: Annotated[tuple[McPoint, ...], Limits(min_length=1, strict=False)]
 
     @property
     def profile(self) -> McProfile:
@@ -119,22 +120,19 @@ class McDevice(Device):
     def address_of(self, point: McPoint) -> McAddress:
         return parse_mc_address(point.address, self.series)
 
-    @model_validator(mode="after")
-    def _fits_the_series(self) -> Self:
+    def __post_init__(self) -> None:
+        Device.__post_init__(self)
         if self.code == "ascii_xy_hex" and self.series != "FX5":
-            raise PydanticCustomError("code_needs_fx5", "FX5 only", {"series": self.series})
-        problems = [*self._limit_problems(), *self._address_problems()]
-        if problems:
-            raise ValidationError.from_exception_data("McDevice", problems)
+            raise Rejected(Fault("code_needs_fx5", {"series": self.series}))
+        faults = [*self._limit_faults(), *self._address_faults()]
+        if faults:
+            raise Rejected(*faults)
         reject_long_points(self.points, "max_words", self.word_limit)
         reject_overlapping_writables([self._place(p) for p in self.points if p.writable])
-        return self
 
-    def _limit_problems(self) -> list[InitErrorDetails]:
+    def _limit_faults(self) -> list[Fault]:
         return [
-            InitErrorDetails(
-                type="less_than_equal", loc=(key,), input=configured, ctx={"le": limit}
-            )
+            Fault("too_big", {"value": configured, "le": limit}, (key,))
             for key, configured, limit in (
                 ("max_words", self.max_words, self.word_limit),
                 ("max_random_points", self.max_random_points, self.random_limit),
@@ -142,31 +140,26 @@ class McDevice(Device):
             if configured is not None and configured > limit
         ]
 
-    def _address_problems(self) -> list[InitErrorDetails]:
+    def _address_faults(self) -> list[Fault]:
         """Return what only the series decides, each with the key of its point."""
-        problems = []
-        for index, point in enumerate(self.points):
-            problem = self._address_problem(point)
-            if problem is not None:
-                loc = ("points", index, "address")
-                problems.append(InitErrorDetails(type=problem, loc=loc, input=point.address))
-        return problems
+        found = (self._address_fault(index, point) for index, point in enumerate(self.points))
+        return [fault for fault in found if fault is not None]
 
-    def _address_problem(self, point: McPoint) -> PydanticCustomError | None:
+    def _address_fault(self, index: int, point: McPoint) -> Fault | None:
+        key = ("points", index, "address")
         try:
             address = self.address_of(point)
         except AddressError as exc:
-            params = {"text": point.address, "hint": exc.hint, **exc.params}
-            return PydanticCustomError("bad_address", "{text} is not an address", params)
+            return bad_address(point.address, exc, *key)
         if address.device == "ZR" and self.code != "binary":
             # Decimal digits or hexadecimal ones? SH-080008 and JY997D56001 do not agree.
-            return PydanticCustomError("zr_in_ascii", "ZR", {"address": point.address})
+            return Fault("zr_in_ascii", {"address": point.address}, key)
         numbers = 1 if address.kind.unit == "dword" else point.words
         last = address.number + numbers - 1
         if last <= self.profile.last_number:
             return None
         params = {"address": point.address, "last": last, "le": self.profile.last_number}
-        return PydanticCustomError("past_end", "{address} ends at {last}", params)
+        return Fault("past_end", params, key)
 
     def _place(self, point: McPoint) -> WritablePlace:
         address = self.address_of(point)
@@ -175,8 +168,9 @@ class McDevice(Device):
         return WritablePlace(point=name, area=address.device, start=address.number, count=numbers)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class McCollector(Collector):
     """Reads Mitsubishi PLCs."""
 
     protocol: Literal["mitsubishi_mc"]
-    devices: Annotated[tuple[McDevice, ...], Field(min_length=1, max_length=200, strict=False)]
+    devices: Annotated[tuple[McDevice, ...], Limits(min_length=1, max_length=200, strict=False)]

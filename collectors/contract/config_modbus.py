@@ -1,10 +1,8 @@
 """What a collector file may say about Modbus devices."""
 
 import ssl
-from typing import Annotated, Literal, Self
-
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from collectors.contract.addresses import ModbusAddress, parse_modbus_address
 from collectors.contract.config_base import (
@@ -16,7 +14,6 @@ from collectors.contract.config_base import (
     NumberType,
     Port,
     SmallType,
-    Strict,
     WordPoint,
     WritablePlace,
     address_text,
@@ -25,6 +22,7 @@ from collectors.contract.config_base import (
     reject_overrun,
 )
 from collectors.contract.config_files import ReadableFile, SecretFile
+from collectors.contract.limits import Fault, Limits, Rejected, Strict
 
 Framing = Literal["tcp", "rtu_over_tcp", "tls"]
 LongOrder = Literal[
@@ -36,40 +34,36 @@ _BITS_PER_REGISTER = 16
 _LONG_BYTES = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModbusPoint(WordPoint):
     """A coil, a discrete input, one or more registers, or one bit of a register."""
 
     address: Annotated[str, address_text(parse_modbus_address)]
     type: Literal[NumberType, BcdType, SmallType, "bool", "string"] = "uint16"
     order: Literal[ByteOrder, LongOrder] = "ABCD"
-    length: Annotated[int, Field(ge=1, le=125)] = 1
+    length: Annotated[int, Limits(ge=1, le=125)] = 1
     """Registers of a string, two characters each."""
 
     @property
     def place(self) -> ModbusAddress:
         return parse_modbus_address(self.address)
 
-    @model_validator(mode="after")
-    def _type_fits_table(self) -> Self:
+    def __post_init__(self) -> None:
+        WordPoint.__post_init__(self)
         address = self.place
+        named = {"address": self.address, "type": self.type}
         single_bit = address.is_bit_table or address.bit is not None
         if single_bit is not (self.type == "bool"):
-            raise PydanticCustomError(
-                "type_mismatch",
-                "{address} cannot hold {type}",
-                {"address": self.address, "type": self.type},
-            )
+            raise Rejected(Fault("type_mismatch", named))
         if self.writable and address.table in ("discrete", "input"):
-            raise PydanticCustomError(
-                "read_only_table", "{address} is read only", {"address": self.address}
-            )
+            raise Rejected(Fault("read_only_table", named))
         if len(self.order) == _LONG_BYTES and 2 * self.words != _LONG_BYTES:
             params = {"order": self.order, "type": self.type, "bytes": 2 * self.words}
-            raise PydanticCustomError("long_order", "{order} for {type}", params)
+            raise Rejected(Fault("long_order", params))
         reject_overrun(self.address, address.offset + self.words - 1, 0xFFFF)
-        return self
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles(Strict):
     """Certificates of Modbus/TCP Security, all PEM."""
 
@@ -81,14 +75,12 @@ class TlsFiles(Strict):
     server_name: Host | None = None
     """Name in the device's certificate, where it is not ``host``."""
 
-    @model_validator(mode="after")
-    def _can_be_used(self) -> Self:
+    def __post_init__(self) -> None:
         try:
             self.context()
         except (ssl.SSLError, OSError) as exc:
             params = {"reason": getattr(exc, "reason", None) or exc.strerror or str(exc)}
-            raise PydanticCustomError("bad_certificate", "{reason}", params) from None
-        return self
+            raise Rejected(Fault("bad_certificate", params)) from None
 
     def context(self) -> ssl.SSLContext:
         """Return what a connection needs; Modbus/TCP Security wants TLS 1.2 or newer (V3.6, 8).
@@ -102,6 +94,7 @@ class TlsFiles(Strict):
         return context
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModbusDevice(Device):
     """A Modbus server, or one unit behind a gateway.
 
@@ -112,58 +105,49 @@ class ModbusDevice(Device):
     port: Port = 502
     framing: Framing = "tcp"
     tls: TlsFiles | None = None
-    unit_id: Annotated[int, Field(ge=0, le=255)] = 1
+    unit_id: Annotated[int, Limits(ge=0, le=255)] = 1
     accept_any_unit: bool = False
     """Accept answers that carry another unit id, as some devices without units send."""
-    connections: Annotated[int, Field(ge=1, le=8)] = 2
+    connections: Annotated[int, Limits(ge=1, le=8)] = 2
     """TCP connections that a gateway with several units allows. Of two or more the last one is
     kept for units that do not answer, so that they do not delay the others."""
-    max_registers: Annotated[int, Field(ge=1, le=125)] = 125
-    max_bits: Annotated[int, Field(ge=1, le=2000)] = 2000
-    max_gap: Annotated[int, Field(ge=0, le=125)] = 16
+    max_registers: Annotated[int, Limits(ge=1, le=125)] = 125
+    max_bits: Annotated[int, Limits(ge=1, le=2000)] = 2000
+    max_gap: Annotated[int, Limits(ge=0, le=125)] = 16
     """Unused registers that one request may span to save a second request."""
-    min_request_gap_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.0
+    min_request_gap_s: Annotated[float, Limits(ge=0, le=10, allow_inf_nan=False)] = 0.0
     """Pause between an answer and the next request on the same connection."""
-    points: Annotated[tuple[ModbusPoint, ...], Field(min_length=1, strict=False)]
+    points: Annotated[tuple[ModbusPoint, ...], Limits(min_length=1, strict=False)]
 
-    @model_validator(mode="after")
-    def _points_fit_one_request(self) -> Self:
+    def __post_init__(self) -> None:
+        Device.__post_init__(self)
         reject_long_points(self.points, "max_registers", self.max_registers)
         reject_overlapping_writables(
             [_writable_place(point) for point in self.points if point.writable]
         )
-        return self
-
-    @model_validator(mode="after")
-    def _tls_has_certificates(self) -> Self:
         if self.framing == "tls" and self.tls is None:
-            raise PydanticCustomError("tls_needed", "no certificates", {})
+            raise Rejected(Fault("tls_needed"))
         if self.framing != "tls" and self.tls is not None:
-            params = {"key": "tls", "needed": 'framing = "tls"'}
-            raise PydanticCustomError("key_needs", "{key} without {needed}", params)
-        return self
+            raise Rejected(Fault("key_needs", {"key": "tls", "needed": 'framing = "tls"'}))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModbusCollector(Collector):
     """Reads Modbus devices."""
 
     protocol: Literal["modbus_tcp"]
-    devices: Annotated[tuple[ModbusDevice, ...], Field(min_length=1, max_length=200, strict=False)]
+    devices: Annotated[tuple[ModbusDevice, ...], Limits(min_length=1, max_length=200, strict=False)]
 
-    @model_validator(mode="after")
-    def _units_of_a_gateway_agree(self) -> Self:
+    def __post_init__(self) -> None:
+        Collector.__post_init__(self)
         first: dict[tuple[str, int], ModbusDevice] = {}
         for device in self.devices:
             other = first.setdefault((device.host, device.port), device)
             for key in ("framing", "tls", "connections", "min_request_gap_s"):
                 if getattr(device, key) != getattr(other, key):
                     params = {"a": other.id, "b": device.id, "key": key}
-                    raise PydanticCustomError(
-                        "different_gateway",
-                        "{a} and {b} differ in {key}",
-                        {**params, "host": device.host, "port": device.port},
-                    )
-        return self
+                    where = {"host": device.host, "port": device.port}
+                    raise Rejected(Fault("different_gateway", {**params, **where}))
 
 
 def _writable_place(point: ModbusPoint) -> WritablePlace:

@@ -1,11 +1,9 @@
 """What a collector file may say about OPC UA servers."""
 
 import math
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
-
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from collectors.contract.addresses import parse_opcua_node_id
 from collectors.contract.config_base import (
@@ -17,6 +15,7 @@ from collectors.contract.config_base import (
     address_text,
 )
 from collectors.contract.config_files import ReadableFile, SecretFile
+from collectors.contract.limits import Fault, Limits, Rejected
 
 Mode = Literal["poll", "subscribe"]
 SecurityPolicy = Literal[
@@ -30,12 +29,14 @@ FASTEST_QUEUE = 100
 """Changes that a server keeps for us where it samples as fast as it can."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpcUaPoint(Point):
     """One variable node; its type is the server's."""
 
     node_id: Annotated[str, address_text(parse_opcua_node_id)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpcUaGroup(PollGroup):
     """Points that are read together, or that the server tells the changes of.
 
@@ -44,11 +45,11 @@ class OpcUaGroup(PollGroup):
 
     mode: Mode | None = None
     """The device's, unless given."""
-    publishing_interval_s: Annotated[Seconds, Field(ge=0.01)] | None = None
+    publishing_interval_s: Annotated[Seconds, Limits(ge=0.01)] | None = None
     """How often the server sends changes; ``interval_s`` unless given."""
-    sampling_interval_s: Annotated[float, Field(ge=0, le=86400)] | None = None
+    sampling_interval_s: Annotated[float, Limits(ge=0, le=86400)] | None = None
     """How often the server looks for changes, 0 as often as it can; as it sends unless given."""
-    queue_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    queue_size: Annotated[int, Limits(ge=1, le=10_000)] | None = None
     """Changes of a point that the server keeps until it sends them."""
     server_deadband: bool = False
     """Let the server withhold changes that are within a point's ``deadband``."""
@@ -73,19 +74,18 @@ class OpcUaGroup(PollGroup):
     def _changes(self) -> int:
         return math.ceil(round(self.publishing_s / self.sampling_s, 6)) if self.sampling_s else 1
 
-    @model_validator(mode="after")
-    def _loses_no_change(self) -> Self:
+    def __post_init__(self) -> None:
         if self.publishing_s > self.interval_s:
             raise _clash("too_slow_publishing", publishing_s=self.publishing_s, le=self.interval_s)
         if self.queue_size is not None and self.queue_size < self._changes:
             raise _clash("short_queue", queue_size=self.queue_size, ge=self._changes)
-        return self
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpcUaDevice(Device):
     """An OPC UA server."""
 
-    endpoint: Annotated[str, Field(pattern=r"^opc\.tcp://[^\s/@]+(/\S*)?$")]
+    endpoint: Annotated[str, Limits(pattern=r"^opc\.tcp://[^\s/@]+(/\S*)?$")]
     mode: Mode = "poll"
     security_policy: SecurityPolicy = "none"
     security_mode: SecurityMode | None = None
@@ -93,33 +93,35 @@ class OpcUaDevice(Device):
     certificate: ReadableFile | None = None
     """Ours, PEM or DER; without it one is made once and kept below DAQ_HOME."""
     private_key: SecretFile | None = None
-    server_fingerprint: Annotated[str, Field(pattern=r"^[0-9A-Fa-f:]+$")] | None = None
+    server_fingerprint: Annotated[str, Limits(pattern=r"^[0-9A-Fa-f:]+$")] | None = None
     """SHA-256 of the server's certificate; no other server is accepted."""
-    user: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    user: Annotated[str, Limits(min_length=1, max_length=128)] | None = None
     password_file: SecretFile | None = None
-    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    password_env: Annotated[str, Limits(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     allow_plain_password: bool = False
     """Send the password unencrypted where the server asks for that."""
     user_certificate: ReadableFile | None = None
     user_private_key: SecretFile | None = None
-    groups: Annotated[tuple[OpcUaGroup, ...], Field(min_length=1, strict=False)] = (OpcUaGroup(),)
-    points: Annotated[tuple[OpcUaPoint, ...], Field(min_length=1, strict=False)]
+    groups: Annotated[tuple[OpcUaGroup, ...], Limits(min_length=1, strict=False)] = (OpcUaGroup(),)
+    points: Annotated[tuple[OpcUaPoint, ...], Limits(min_length=1, strict=False)]
 
-    @model_validator(mode="after")
-    def _endpoint_has_a_host(self) -> Self:
+    def __post_init__(self) -> None:
+        Device.__post_init__(self)
+        self._check_endpoint()
+        self._check_security()
+        self._check_login()
+        self._check_groups()
+
+    def _check_endpoint(self) -> None:
         try:
             parts = urlsplit(self.endpoint)
             usable = bool(parts.hostname) and parts.port != 0
         except ValueError:
             usable = False
         if not usable:
-            raise PydanticCustomError(
-                "bad_endpoint", "{endpoint} has no host and port", {"endpoint": self.endpoint}
-            )
-        return self
+            raise _clash("bad_endpoint", endpoint=self.endpoint)
 
-    @model_validator(mode="after")
-    def _security_is_consistent(self) -> Self:
+    def _check_security(self) -> None:
         secured = 'security_policy = "basic256sha256"'
         if self.security_policy == "none":
             self._reject(secured, "security_mode", "certificate", "private_key")
@@ -128,10 +130,8 @@ class OpcUaDevice(Device):
         fingerprint = self.server_fingerprint
         if fingerprint is not None and len(fingerprint.replace(":", "")) != 64:
             raise _clash("bad_fingerprint", value=fingerprint)
-        return self
 
-    @model_validator(mode="after")
-    def _login_is_consistent(self) -> Self:
+    def _check_login(self) -> None:
         if self.user is None:
             self._reject("user", "password_file", "password_env", "allow_plain_password")
         elif self.user_certificate is not None:
@@ -145,23 +145,20 @@ class OpcUaDevice(Device):
                 needed="password_file | password_env",
             )
         self._need_both("user_certificate", "user_private_key")
-        return self
 
-    @model_validator(mode="after")
-    def _subscribing_keys_have_a_subscription(self) -> Self:
+    def _check_groups(self) -> None:
+        """Refuse keys of a subscription in a group that has none."""
         keys = ("publishing_interval_s", "sampling_interval_s", "queue_size", "server_deadband")
         for group in self.groups:
             if self.mode_of(group) == "poll":
                 for key in keys:
-                    if key in group.model_fields_set:
-                        raise _clash(
-                            "key_needs", key=f"groups.{group.id}.{key}", needed='mode = "subscribe"'
-                        )
-        return self
+                    if _is_given(getattr(group, key)):
+                        path = f"groups.{group.id}.{key}"
+                        raise _clash("key_needs", key=path, needed='mode = "subscribe"')
 
     def _reject(self, needed: str, *keys: str) -> None:
         for key in keys:
-            if key in self.model_fields_set:
+            if _is_given(getattr(self, key)):
                 raise _clash("key_needs", key=key, needed=needed)
 
     def _need_both(self, first: str, second: str) -> None:
@@ -187,12 +184,17 @@ class OpcUaDevice(Device):
         return urlsplit(self.endpoint).port or 4840
 
 
-def _clash(code: str, **params: object) -> PydanticCustomError:
-    return PydanticCustomError(code, code, params)
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False
 
 
+def _clash(code: str, **params: object) -> Rejected:
+    return Rejected(Fault(code, params))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpcUaCollector(Collector):
     """Reads OPC UA servers."""
 
     protocol: Literal["opcua"]
-    devices: Annotated[tuple[OpcUaDevice, ...], Field(min_length=1, max_length=200, strict=False)]
+    devices: Annotated[tuple[OpcUaDevice, ...], Limits(min_length=1, max_length=200, strict=False)]

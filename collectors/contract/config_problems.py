@@ -1,71 +1,21 @@
-"""Say what is wrong in a configuration file: where, why and how to mend it, in two languages."""
+"""Read a configuration file, and say of each thing that is wrong where, why and how to mend it."""
 
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from collectors.contract.messages import DEFAULT_LANGUAGE, sentence
+from collectors.contract.config_error import ConfigError, ConfigProblem
+from collectors.contract.limits import Rejected
 from collectors.contract.toml_lines import KeyLines
 
-_PACKAGE = "collectors.contract"
+__all__ = ["ConfigError", "ConfigProblem", "read_toml", "translate_problems", "with_lines"]
+
 _MAX_CONFIG_BYTES = 32_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigProblem:
-    """One thing that is wrong in a configuration file.
-
-    Attributes:
-        file: The file as the user named it.
-        key: For example ``devices[0].points[2].address``; empty for the file itself.
-        code: Stable name; ``config.CODE`` and ``config.CODE.remedy`` are its sentences.
-        params: Values for the placeholders of the sentences.
-        line: Of the key, or of what should contain it, from 1 on; ``None`` if not known.
-    """
-
-    file: str
-    key: str
-    code: str
-    params: Mapping[str, object] = field(default_factory=dict)
-    line: int | None = None
-
-    def message(self, language: str = DEFAULT_LANGUAGE) -> str:
-        return self._sentence(f"config.{self.code}", language)
-
-    def remedy(self, language: str = DEFAULT_LANGUAGE) -> str:
-        return self._sentence(f"config.{self.code}.remedy", language)
-
-    def _sentence(self, code: str, language: str) -> str:
-        params = dict(self.params)
-        if "hint" in params:
-            params["hint"] = sentence(_PACKAGE, f"address.{params['hint']}", params, language)
-        return sentence(_PACKAGE, code, params, language)
-
-    def text(self, language: str = DEFAULT_LANGUAGE) -> str:
-        """Return file, line, key, problem and remedy as one line."""
-        where = self.file if self.line is None else f"{self.file}:{self.line}"
-        if self.key:
-            where += f": {self.key}"
-        return f"{where}: {self.message(language)} {self.remedy(language)}"
-
-
-class ConfigError(Exception):
-    """A configuration file cannot be used; :attr:`problems` says where, why and what to do."""
-
-    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(problem.text() for problem in self.problems))
-
-    @classmethod
-    def single(
-        cls, file: str, key: str, code: str, params: Mapping[str, object] | None = None
-    ) -> "ConfigError":
-        return cls([ConfigProblem(file=file, key=key, code=code, params=params or {})])
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -115,18 +65,36 @@ def translate_problems(
     # pydantic also calls a list too short when none of its entries is valid: the entries' own
     # problems say more.
     inner = {tuple(d["loc"][:n]) for d in details for n in range(len(d["loc"]))}
+    problems = []
+    for detail in details:
+        # The first part of every location is the union's tag, which is no key of the file.
+        location = tuple(part for i, part in enumerate(detail["loc"]) if i or part != protocol)
+        broken = detail.get("ctx", {}).get("error")
+        if isinstance(broken, Rejected):
+            problems += _problems_of(broken, location, file)
+        elif not (detail["type"] == "too_short" and tuple(detail["loc"]) in inner):
+            problems.append(_translate(detail, location, protocol, file, known_keys))
+    return problems
+
+
+def _problems_of(
+    broken: Rejected, location: tuple[str | int, ...], file: str
+) -> list[ConfigProblem]:
     return [
-        _translate(detail, protocol, file, known_keys)
-        for detail in details
-        if not (detail["type"] == "too_short" and tuple(detail["loc"]) in inner)
+        ConfigProblem(
+            file=file, key=_key((*location, *fault.key)), code=fault.code, params=fault.params
+        )
+        for fault in broken.faults
     ]
 
 
 def _translate(
-    detail: Mapping[str, Any], protocol: str, file: str, known_keys: KnownKeys
+    detail: Mapping[str, Any],
+    location: tuple[str | int, ...],
+    protocol: str,
+    file: str,
+    known_keys: KnownKeys,
 ) -> ConfigProblem:
-    # The first part of every location is the union's tag, which is no key of the file.
-    location = tuple(part for i, part in enumerate(detail["loc"]) if i or part != protocol)
     params: dict[str, object] = {"value": _shorten(detail.get("input")), **detail.get("ctx", {})}
     kind = str(detail["type"])
     code = _CODES.get(kind, "invalid")
@@ -148,32 +116,6 @@ _CODES = {
     "missing": "missing",
     "union_tag_invalid": "unknown_protocol",
     "union_tag_not_found": "unknown_protocol",
-    "bad_address": "bad_address",
-    "bad_endpoint": "bad_endpoint",
-    "relative_path": "relative_path",
-    "missing_file": "missing_file",
-    "open_secret": "open_secret",
-    "too_slow_publishing": "too_slow_publishing",
-    "short_queue": "short_queue",
-    "key_needs": "key_needs",
-    "keys_exclude": "keys_exclude",
-    "bad_fingerprint": "bad_fingerprint",
-    "type_mismatch": "type_mismatch",
-    "unknown_group": "unknown_group",
-    "past_end": "past_end",
-    "point_too_long": "point_too_long",
-    "duplicate": "duplicate",
-    "overlap": "overlap",
-    "double_word": "double_word",
-    "bit_not_writable": "bit_not_writable",
-    "code_needs_fx5": "code_needs_fx5",
-    "zr_in_ascii": "zr_in_ascii",
-    "bad_clamp": "bad_clamp",
-    "bad_certificate": "bad_certificate",
-    "read_only_table": "read_only_table",
-    "long_order": "long_order",
-    "tls_needed": "tls_needed",
-    "different_gateway": "different_gateway",
     "finite_number": "not_number",
     "literal_error": "not_one_of",
     "greater_than_equal": "too_small",
@@ -187,6 +129,7 @@ _CODES = {
     "too_short": "empty_list",
     "too_long": "list_too_long",
     "extra_forbidden": "unknown_key",
+    "unexpected_keyword_argument": "unknown_key",
 }
 
 

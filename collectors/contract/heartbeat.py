@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter, ValidationError
-
+from collectors.contract import wire
 from collectors.contract.commands import CommandOutcome
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 1
 """Raised only when a reader of the version before would go wrong: new keys are added freely, and
@@ -185,9 +189,6 @@ class HeartbeatError(Exception):
     """The heartbeat file exists but cannot be understood."""
 
 
-_ADAPTER: TypeAdapter[Heartbeat] = TypeAdapter(Heartbeat)
-
-
 def heartbeat_path(home: Path, collector: str) -> Path:
     """Return where ``collector`` keeps its heartbeat below ``DAQ_HOME``."""
     return home / "run" / "heartbeat" / f"{collector}.json"
@@ -200,7 +201,7 @@ def write_heartbeat(path: Path, beat: Heartbeat) -> None:
         OSError: the directory is missing or the disk is full.
     """
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(_ADAPTER.dump_json(beat))
+    temporary.write_bytes(wire.encode(beat))
     os.replace(temporary, path)  # noqa: PTH105 - same call, one object fewer each second
 
 
@@ -225,8 +226,11 @@ def parse_heartbeat(text: str | bytes, where: str) -> Heartbeat:
     Raises:
         HeartbeatError: see :func:`read_heartbeat`.
     """
+    # A collector only writes heartbeats, and has no room for pydantic.
+    from pydantic import ValidationError  # noqa: PLC0415
+
     try:
-        beat = _ADAPTER.validate_json(text)
+        beat = _reader().validate_json(text)
     except ValidationError as exc:
         first = exc.errors()[0]
         raise HeartbeatError(f"{where}: {first['loc']}: {first['msg']}") from exc
@@ -235,3 +239,10 @@ def parse_heartbeat(text: str | bytes, where: str) -> Heartbeat:
             f"{where}: schema version {beat.schema_version}, this program reads {SCHEMA_VERSION}"
         )
     return beat
+
+
+@cache
+def _reader() -> TypeAdapter[Heartbeat]:
+    from pydantic import TypeAdapter  # noqa: PLC0415 - as in parse_heartbeat
+
+    return TypeAdapter(Heartbeat)

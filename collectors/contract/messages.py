@@ -1,10 +1,10 @@
 """Sentences for people, kept in one catalogue a language and looked up by code."""
 
 import json
+import pkgutil
 import string
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
 LANGUAGES = ("en", "zh-CN")
 """Languages in which every sentence exists."""
@@ -15,7 +15,9 @@ DEFAULT_LANGUAGE = "en"
 @cache
 def catalogue(package: str, language: str) -> Mapping[str, str]:
     """Return the sentences of ``package`` (its ``messages.LANGUAGE.json``) by code."""
-    text = files(package).joinpath(f"messages.{language}.json").read_text(encoding="utf-8")
+    # importlib.resources would do, but costs every collector a megabyte.
+    text = pkgutil.get_data(package, f"messages.{language}.json")
+    assert text is not None, package
     loaded: dict[str, str] = json.loads(text)
     return loaded
 

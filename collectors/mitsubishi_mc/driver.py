@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from collectors.contract.columns import Columns
 from collectors.contract.config_mc import McDevice
@@ -88,8 +89,7 @@ class McDriver:
         return sample
 
     def adopt(self, device: McDevice) -> bool:
-        what_changes = {"groups": device.groups, "points": device.points}
-        if self._device.model_copy(update=what_changes) != device:
+        if _connection_of(device) != _connection_of(self._device):
             return False
         if _has_inputs(device) and not _has_inputs(self._device):
             return False
@@ -171,6 +171,11 @@ class McDriver:
             source_ns=(sent_ns + received_ns) // 2,
             received_ns=received_ns,
         )
+
+
+def _connection_of(device: McDevice) -> McDevice:
+    """Return what decides on the connection."""
+    return replace(device, groups=(), points=())
 
 
 def _has_inputs(device: McDevice) -> bool:

@@ -183,7 +183,7 @@ def gateway_key(device: ModbusDevice) -> GatewayKey:
         device.host,
         device.port,
         device.framing,
-        device.tls.model_dump_json() if device.tls else None,
+        device.tls,
         device.connections,
         device.min_request_gap_s,
     )

@@ -1,5 +1,6 @@
 """Reads one OPC UA server, by polling or by subscriptions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from collectors.contract.columns import Columns
@@ -55,7 +56,7 @@ class OpcUaDriver:
         return await write(self._session, self._writable[point_name], value)
 
     def adopt(self, device: OpcUaDevice) -> bool:
-        if device.model_copy(update=_WITHOUT_POINTS) != self._device:
+        if _connection_of(device) != self._device:
             return False
         before = self._plans
         self._set_device(device)
@@ -91,7 +92,7 @@ class OpcUaDriver:
         groups = {group.id: group for group in device.groups}
         mode_of = device.mode_of
         self._plans: dict[str, _Plan] = {
-            group_id: (groups[group_id].model_copy(update={"mode": mode_of(groups[group_id])}), of)
+            group_id: (replace(groups[group_id], mode=mode_of(groups[group_id])), of)
             for group_id, of in variables_of(device).items()
         }
         writable = {f"{device.id}/{p.name}": p.name for p in device.points if p.writable}
@@ -102,7 +103,7 @@ class OpcUaDriver:
             if variable.point in writable
         }
         # Thousands of points cost megabytes, and all that is needed of them is in the plans.
-        self._device = device.model_copy(update=_WITHOUT_POINTS)
+        self._device = _connection_of(device)
 
     def _make(self, group_id: str) -> PolledGroup | SubscribedGroup:
         assert self._session is not None
@@ -114,6 +115,9 @@ class OpcUaDriver:
         return SubscribedGroup(group, nodes, self._session, self._publisher, self._traffic)
 
 
-_WITHOUT_POINTS = {"groups": (), "points": ()}
+def _connection_of(device: OpcUaDevice) -> OpcUaDevice:
+    """Return what decides on the connection."""
+    return replace(device, groups=(), points=())
+
 
 create = OpcUaDriver

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from asyncua import ua
@@ -38,7 +39,7 @@ async def create_items(
     found = await _create(session, subscription_id, group, known)
     if group.server_deadband:
         again = [item for item in known if found.get(item[0]) in _FILTER_CODES]
-        plain = group.model_copy(update={"server_deadband": False})
+        plain = replace(group, server_deadband=False)
         found = {handle: code for handle, code in found.items() if code not in _FILTER_CODES}
         found |= await _create(session, subscription_id, plain, again)
     return refused | found

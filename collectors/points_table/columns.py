@@ -1,23 +1,23 @@
 """Which columns the table of a protocol's points has: one for each key of a point."""
 
+import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from collectors.contract.config_mc import McPoint
 from collectors.contract.config_modbus import ModbusPoint
 from collectors.contract.config_opcua import OpcUaPoint
+from collectors.contract.config_types import AnyPoint
 
 DEVICE = "device"
 NAME = "name"
 _LEADING = (NAME, "address", "node_id", "type", "order", "length", "group", "unit")
 _TRAILING = ("description",)
-_POINT_MODELS: Mapping[str, type[BaseModel]] = {
+_POINTS: Mapping[str, type[AnyPoint]] = {
     "modbus_tcp": ModbusPoint,
     "opcua": OpcUaPoint,
     "mitsubishi_mc": McPoint,
@@ -54,14 +54,17 @@ class Column:
 @cache
 def columns_of(protocol: str) -> tuple[Column, ...]:
     """Return the columns in the order in which they are exported."""
-    fields = _POINT_MODELS[protocol].model_fields
+    kind = _POINTS[protocol]
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    annotations = get_type_hints(kind)
     middle = [key for key in fields if key not in (*_LEADING, *_TRAILING)]
     order = [key for key in (*_LEADING, *middle, *_TRAILING) if key in fields]
     columns = [Column(heading=DEVICE, key=DEVICE, kind=Kind.TEXT, is_required=True)]
     for key in order:
         field = fields[key]
-        default = None if field.is_required() else field.default
-        columns += _columns(key, field.annotation, is_required=field.is_required(), default=default)
+        is_required = field.default is dataclasses.MISSING
+        default = None if is_required else field.default
+        columns += _columns(key, annotations[key], is_required=is_required, default=default)
     return tuple(columns)
 
 
@@ -87,9 +90,7 @@ def _columns(key: str, annotation: Any, *, is_required: bool, default: object) -
 
 
 def _bare(annotation: Any) -> Any:
-    """Return the type without constraints and without ``None``."""
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
+    """Return the type without ``None``."""
     if get_origin(annotation) in (None, tuple, Literal):
         return annotation
     inner = [part for part in get_args(annotation) if part is not NoneType]

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from collectors.contract.config_problems import ConfigError
+from collectors.contract.config_error import ConfigError
 from collectors.contract.messages import sentence
 from collectors.contract.signals import EXIT_CONFIG
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from collectors.contract.columns import Columns
-from collectors.contract.config import AnyDevice
+from collectors.contract.config_types import AnyDevice
 from collectors.contract.points import Sample, Value
 from collectors.runtime.backoff import Backoff
 from collectors.runtime.driver import (
@@ -149,7 +149,7 @@ class DeviceTask:
         self.writable_points = {p.name: p.clamp for p in device.points if p.writable}
         """The clamp of each point that may be written."""
         # Thousands of points cost megabytes, and all that is needed of them is elsewhere now.
-        self.device = device.model_copy(update={"points": ()})
+        self.device = device.with_points()
 
     async def _run(self) -> None:
         try:

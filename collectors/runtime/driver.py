@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from collectors.contract.columns import Columns
-from collectors.contract.config import AnyDevice
+from collectors.contract.config_types import AnyDevice
 from collectors.contract.points import Quality, Sample, Value
 from collectors.runtime.planner import Block
 

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from collectors.contract import wire
 from collectors.contract.columns import Columns, Runs, columns_of
-from collectors.contract.config import AnyDevice, AnyPoint
 from collectors.contract.config_base import PollGroup
+from collectors.contract.config_types import AnyDevice, AnyPoint
 from collectors.contract.points import Quality, Sample
 from collectors.runtime.deadband import Gate, Rule
 from collectors.runtime.schedule import Schedule, phase_s
@@ -161,10 +162,7 @@ def _points_by_group(device: AnyDevice) -> list[tuple[PollGroup, list[AnyPoint]]
 
 def fingerprint_of(group: PollGroup, points: Sequence[AnyPoint]) -> bytes:
     """Return a hash of a group and its points, which is all that a reload needs of the old ones."""
-    digest = hashlib.blake2b(group.model_dump_json().encode(), digest_size=16)
-    for point in points:
-        digest.update(point.model_dump_json().encode())
-    return digest.digest()
+    return hashlib.blake2b(wire.encode((group, points)), digest_size=16).digest()
 
 
 def rule_of(point: AnyPoint) -> Rule:

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from collectors.contract.config import AnyDevice
+from collectors.contract.config_types import AnyDevice
 from collectors.contract.heartbeat import (
     INTERVAL_S,
     ConnectionStatus,

@@ -149,7 +149,7 @@ def _pick(config: AnyCollector, path: Path, name: str) -> AnyDevice:
     points: tuple[AnyPoint, ...] = device.points
     for point in points:
         if point.name == point_name:
-            return device.model_copy(update={"points": (point,)})
+            return device.with_points(point)
     names = [point.name for point in points]
     near = difflib.get_close_matches(point_name, names, n=1)
     if near:

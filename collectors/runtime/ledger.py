@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from collectors.contract import wire
 
 WINDOW_S = 600.0
 HOLDS_S = (0.0, 5.0, 10.0)
@@ -46,7 +46,7 @@ class Ledger:
     schema_version: Literal[1] = 1
     boot_id: str
     run: RunState
-    unplanned_at_s: tuple[FiniteFloat, ...] = ()
+    unplanned_at_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,14 +133,14 @@ class BootLedger:
 
     def _read(self, now_s: float) -> Ledger | None:
         try:
-            ledger = _ADAPTER.validate_json(self._path.read_bytes())
+            ledger = wire.decode(Ledger, self._path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as exc:
             self._warn("boot ledger cannot be read; counting from zero", str(exc))
             return None
-        except ValidationError as exc:
-            self._warn("boot ledger is damaged; counting from zero", exc.errors()[0]["msg"])
+        except wire.WireError as exc:
+            self._warn("boot ledger is damaged; counting from zero", str(exc))
             return None
         if ledger.boot_id == self._boot_id and max(ledger.unplanned_at_s, default=0.0) > now_s:
             self._warn("boot ledger is damaged; counting from zero", "a start in the future")
@@ -149,7 +149,7 @@ class BootLedger:
 
     def _write(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        text = _ADAPTER.dump_json(ledger)
+        text = wire.encode(ledger)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._replace(text)
@@ -170,6 +170,3 @@ class BootLedger:
 
     def _warn(self, event: str, reason: str) -> None:
         _log.warning(event, extra={"file": self._path, "reason": reason})
-
-
-_ADAPTER: TypeAdapter[Ledger] = TypeAdapter(Ledger)

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from collectors.contract import wire
+from collectors.contract.limits import Limits
 
 _TERM_S = 3.0
 """An orphan may close its connections for so long; collectors need half a second."""
@@ -31,7 +32,7 @@ _RECORD_BYTES = 4096
 _UNIX = "unix://"
 _UCRED = struct.Struct("3i")
 
-_Pid = Annotated[int, Field(ge=0, lt=1 << 31)]
+_Pid = Annotated[int, Limits(ge=0, le=(1 << 31) - 1)]
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def _is_locked(fd: int) -> bool:
 
 
 def _sign(fd: int, me: _Identity) -> None:
-    text = _ADAPTER.dump_json(me) + b"\n"
+    text = wire.encode(me) + b"\n"
     try:
         # First over the old text, then cut: on a full disk that still works.
         os.pwrite(fd, text, 0)
@@ -144,8 +145,8 @@ def _sign(fd: int, me: _Identity) -> None:
 def _read_owner(fd: int) -> _Identity | None:
     """Return whoever signed last; ``None`` for a file that names nobody."""
     try:
-        return _ADAPTER.validate_json(os.pread(fd, _RECORD_BYTES, 0))
-    except ValidationError:
+        return wire.decode(_Identity, os.pread(fd, _RECORD_BYTES, 0))
+    except wire.WireError:
         return None
 
 
@@ -247,6 +248,3 @@ def _stat(pid: int) -> tuple[int, int]:
     # The second field, the program's name, may hold blanks and brackets.
     fields = text.rpartition(")")[2].split()
     return int(fields[1]), int(fields[19])
-
-
-_ADAPTER: TypeAdapter[_Identity] = TypeAdapter(_Identity)

@@ -3,9 +3,11 @@
 import hashlib
 import pickle
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from collectors.contract.config import AnyCollector, AnyDevice
+from collectors.contract import wire
+from collectors.contract.config_types import AnyCollector, AnyDevice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,9 @@ class PackedConfig:
 
 def pack(config: AnyCollector, revision: str) -> PackedConfig:
     """Return a configuration packed; ``revision`` is the hash of its text."""
-    without_points = [d.model_copy(update={"points": ()}) for d in config.devices]
+    without_points: Any = tuple(device.with_points() for device in config.devices)
     return PackedConfig(
-        config=config.model_copy(update={"devices": tuple(without_points)}),
+        config=replace(config, devices=without_points),
         revision=revision,
         devices=tuple(_pack_device(device) for device in config.devices),
     )
@@ -59,7 +61,7 @@ def _pack_device(device: AnyDevice) -> PackedDevice:
     used = {point.group for point in device.points}
     return PackedDevice(
         id=device.id,
-        digest=hashlib.blake2b(device.model_dump_json().encode(), digest_size=16).digest(),
+        digest=hashlib.blake2b(wire.encode(device), digest_size=16).digest(),
         points=len(device.points),
         intervals_s=tuple(group.interval_s for group in device.groups if group.id in used),
         samples_per_s=expected_samples_per_s(device),

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from collectors.contract.config_problems import ConfigError
+from collectors.contract.config_error import ConfigError
 from collectors.contract.heartbeat import SpoolStatus, heartbeat_path
 from collectors.contract.ledger import ledger_path
 from collectors.contract.log_format import start_json_logging

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from collectors.contract.columns import Columns
-from collectors.contract.config import AnyCollector
-from collectors.contract.config_problems import ConfigError
+from collectors.contract.config_error import ConfigError
+from collectors.contract.config_types import AnyCollector
 from collectors.contract.heartbeat import ReloadOutcome, heartbeat_path
 from collectors.contract.signals import CLEAR_CACHE, EXIT_OK, RELOAD_CONFIG, RESET_CONNECTIONS
 from collectors.history.spool import SpoolWriter

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from collectors.contract.columns import Columns
 from collectors.contract.commands import OUTCOMES_KEPT, CommandOutcome
-from collectors.contract.config import AnyCollector
+from collectors.contract.config_types import AnyCollector
 from collectors.contract.heartbeat import ReloadOutcome, SpoolStatus
 from collectors.contract.points import Quality
 from collectors.runtime.device import DeviceTask

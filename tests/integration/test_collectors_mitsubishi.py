@@ -4,6 +4,7 @@ import asyncio
 import bisect
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -397,16 +398,16 @@ def test_changed_points_are_taken_over_on_the_open_connection(tmp_path: Path) ->
 
         async def session(driver: McDriver) -> None:
             assert (await read(driver)).keys() == {"D0", "D200"}
-            assert driver.adopt(device.model_copy(update={"points": points[5:7]}))
+            assert driver.adopt(replace(device, points=points[5:7]))
             assert {name: s.value for name, s in (await read(driver)).items()} == {
                 "D1000": 5,
                 "D1200": 6,
             }
             assert simulator.counters()["connections"] == 1
             # These need another connection, or a look at the model first.
-            assert not driver.adopt(device.model_copy(update={"timeout_s": 3.0}))
+            assert not driver.adopt(replace(device, timeout_s=3.0))
             inputs = (McPoint(name="x", address="X10", type="bool"),)
-            assert not driver.adopt(device.model_copy(update={"points": inputs}))
+            assert not driver.adopt(replace(device, points=inputs))
             assert (await read(driver)).keys() == {"D1000", "D1200"}
 
         with_driver(device, session)

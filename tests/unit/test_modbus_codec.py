@@ -2,6 +2,7 @@
 
 import math
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -155,12 +156,12 @@ def test_a_whole_number_without_scale_stays_whole() -> None:
 
 def test_tables_are_read_apart_and_their_limits_kept() -> None:
     points = [
-        point("holding:0").model_copy(update={"name": "a"}),
-        point("holding:17").model_copy(update={"name": "b"}),
-        point("holding:34").model_copy(update={"name": "c"}),
-        point("coil:0", type="bool").model_copy(update={"name": "d"}),
-        point("coil:250", type="bool").model_copy(update={"name": "e"}),
-        point("coil:600", type="bool").model_copy(update={"name": "f"}),
+        replace(point("holding:0"), name="a"),
+        replace(point("holding:17"), name="b"),
+        replace(point("holding:34"), name="c"),
+        replace(point("coil:0", type="bool"), name="d"),
+        replace(point("coil:250", type="bool"), name="e"),
+        replace(point("coil:600", type="bool"), name="f"),
     ]
     device = ModbusDevice(id="plc", host="h", max_gap=16, max_registers=30, points=tuple(points))
     described = [describe(block) for block in plan(device)["default"]]
