@@ -132,11 +132,21 @@ def test_plc_comm_slmp_reads_and_writes_long_devices(plc):
 
 @pytest.mark.parametrize("frame", [FrameType.THREE_E, FrameType.FOUR_E])
 @pytest.mark.parametrize("encoding", [Encoding.BINARY, Encoding.ASCII_XY_HEX])
-def test_aslmp_reads_file_registers_and_inputs_in_every_frame_and_code(plc, frame, encoding):
-    """In its addresses the digits of ZR are hexadecimal, as in SH-080956."""
+def test_aslmp_reads_timers_and_inputs_in_every_frame_and_code(plc, frame, encoding):
     client = Plc(plc.host, plc.port, profile="melsec:iq-r", frame=frame, encoding=encoding)
     with client as peer:
         assert peer.read_words("D0", 1) == (1,)
         assert peer.read_bit("X1FFF") is True
         assert peer.read_words("TN100", 3) == (0x1234, 2, 0x1DEF)
-        assert peer.read_words("ZR10", 1) == (1016,)
+
+
+@pytest.mark.parametrize(
+    "request_text", ["04010000ZR0000100001", "04010002ZR**000000100001"], ids=["narrow", "wide"]
+)
+def test_the_digits_of_a_file_register_are_hexadecimal_in_ascii_code(plc, request_text):
+    """SH-080956, 5.2: ZR16 in GX Works, ZR10 here."""
+    request = f"500000FF03FF00{4 + len(request_text):04X}0000{request_text}"
+    with socket.create_connection((plc.host, plc.port), timeout=5) as connection:
+        connection.sendall(request.encode())
+        with connection.makefile("rb") as stream:
+            assert stream.read(26) == b"D00000FF03FF00000800000" + b"3F8"
