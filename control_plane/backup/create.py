@@ -11,6 +11,7 @@ from pathlib import Path
 
 from control_plane.backup.archive import STATE, ArchiveWriter, Progress
 from control_plane.backup.home import history_files, settings_files
+from control_plane.backup.lines import to_line
 from control_plane.clock import Clock
 from control_plane.settings import Settings
 from control_plane.storage.database import StateDatabase
@@ -128,7 +129,7 @@ class _Work:
     def _lines(self, state: Snapshot, name: str) -> Iterator[bytes]:
         lines = [json.dumps(state.columns(name))]
         for row in state.rows(name):
-            lines.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
+            lines.append(to_line(row))
             self.rows += 1
             if len(lines) >= _LINES_A_CHUNK:
                 yield "\n".join([*lines, ""]).encode()

@@ -14,12 +14,13 @@ from control_plane.auditor import Auditor
 from control_plane.auth.permissions import Actor, Role
 from control_plane.backup.archive import STATE, Archive, Manifest, Progress
 from control_plane.backup.home import settings_directories
+from control_plane.backup.lines import from_line
 from control_plane.clock import Clock
 from control_plane.errors import NewerSchema, RestoreFailed, RestoreInterrupted, StillRunning
 from control_plane.settings import Settings
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
-from control_plane.storage.rows import Row, insert, known_schema, make_schema, replacing
+from control_plane.storage.rows import insert, known_schema, make_schema, replacing
 
 RESTORING = ".restoring"
 """Exists below DAQ_HOME as long as a restore is under way, and after one that was killed."""
@@ -133,14 +134,9 @@ def _load_state(archive: Archive, database: StateDatabase) -> int:
             table = member.name.removeprefix(STATE).removesuffix(".jsonl")
             lines = archive.lines(member.name)
             columns: list[str] = json.loads(next(lines))
-            rows += insert(database, table, columns, map(_row, lines))
+            rows += insert(database, table, columns, map(from_line, lines))
     make_schema(database)
     return rows
-
-
-def _row(line: bytes) -> Row:
-    row: Row = json.loads(line)
-    return row
 
 
 def _unpack(archive: Archive, directory: Path) -> None:

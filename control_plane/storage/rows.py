@@ -36,7 +36,7 @@ _ROWS = 5000
 """Read or written at once."""
 _LOCK_TIMEOUT = "10s"
 
-Row = list[int | float | str | None]
+Row = list[int | float | str | bytes | None]
 
 
 class Snapshot:

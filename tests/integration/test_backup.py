@@ -30,6 +30,7 @@ from control_plane.backup.restore import RestoreReport, check, restore
 from control_plane.clock import SystemClock
 from control_plane.console import build_console, prepare_home
 from control_plane.domain.audit import AuditEvent
+from control_plane.domain.config_revision import ConfigOrigin, ConfigRevision
 from control_plane.domain.health import HealthStatus, ProcessHealth
 from control_plane.domain.process import Desired
 from control_plane.errors import (
@@ -44,6 +45,7 @@ from control_plane.errors import (
 from control_plane.settings import Settings, load_settings
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
+from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.models import AuditEntry
@@ -51,6 +53,16 @@ from control_plane.storage.process_history import ProcessHistory
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 TEXT = 'display_name = "一号线 – press"\n'
+REVISION = ConfigRevision(
+    id=0,
+    collector="line1",
+    revision="0123456789abcdef",
+    at=NOW,
+    origin=ConfigOrigin.APPLIED,
+    actor="alice",
+    comment="",
+    size_bytes=len(TEXT.encode()),
+)
 EVENT = AuditEvent(
     at=NOW, actor="bob", origin="::1", action="process.stop", target="line1", outcome="done"
 )
@@ -92,15 +104,19 @@ def fill(settings: Settings) -> StateDatabase:
         status=HealthStatus.WARNING, score=83.123456789, confidence=1.0, since=NOW, checks=()
     )
     history.record_health(NOW, [(f"line{n}", health) for n in range(6_000)])
+    ConfigRevisions(database).add(REVISION, TEXT)
     return database
 
 
 def contents(database: StateDatabase) -> dict[str, list[tuple[object, ...]]]:
     with database.connection() as db:
         return {
-            table: sorted(db.execute_sql(f"SELECT * FROM {table}").fetchall())
+            table: sorted(
+                tuple(bytes(v) if isinstance(v, memoryview) else v for v in row)
+                for row in db.execute_sql(f"SELECT * FROM {table}").fetchall()
+            )
             for table in ("users", "api_tokens", "audit", "restarts", "incarnations",
-                          "desired_states", "health_history")
+                          "desired_states", "health_history", "config_texts")
         }  # fmt: skip
 
 
@@ -148,8 +164,8 @@ def test_a_backup_of_either_engine_is_restored_into_either(
     report = make(here, database, tmp_path / "daq.zip")
     there = installation(tmp_path / "there", urls(target))
     restored = put_back(there, tmp_path / "daq.zip")
-    assert (report.rows, report.files, report.history_files) == (6_006, 3, 1)
-    assert (restored.rows, restored.files, restored.history_files) == (6_006, 3, 1)
+    assert (report.rows, report.files, report.history_files) == (6_007, 3, 1)
+    assert (restored.rows, restored.files, restored.history_files) == (6_007, 3, 1)
     found = StateDatabase(there.database_url)
     before, after = contents(database), contents(found)
     assert after.pop("audit")[-1][4] == "backup.restore"
@@ -384,7 +400,7 @@ def test_a_restore_that_fails_late_brings_everything_back(
     assert [user.name for user in Accounts(database).users()] == ["carol"]
     assert (settings.collectors_dir / "line9.toml").exists()
     assert not list(settings.home.glob("replaced-*"))
-    assert put_back(settings, archive).rows == 6_006
+    assert put_back(settings, archive).rows == 6_007
     database.close()
     restored = StateDatabase(settings.database_url)
     assert [user.name for user in Accounts(restored).users()] == ["alice"]
@@ -491,14 +507,14 @@ def test_nothing_is_restored_under_a_running_process(
     with pytest.raises(StillRunning, match=path.stem):
         put_back(settings, archive)
     holder.communicate(timeout=30)
-    assert put_back(settings, archive).rows == 6_006
+    assert put_back(settings, archive).rows == 6_007
 
 
 def test_a_backup_of_an_older_schema_is_brought_up_to_date(archive: Path, tmp_path: Path) -> None:
     def older(members: dict[str, bytes]) -> None:
         manifest = json.loads(members[MANIFEST])
         manifest["schema"] = ["0001_initial"]
-        gone = ("state/desired_states.jsonl",)
+        gone = ("state/desired_states.jsonl", "state/config_texts.jsonl")
         manifest["members"] = [m for m in manifest["members"] if m["name"] not in gone]
         members[MANIFEST] = json.dumps(manifest).encode()
         for name in gone:
