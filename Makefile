@@ -59,12 +59,12 @@ fmt: $(DEV_STAMP) ## Format the Python code
 
 panel: $(PANEL_STAMP) ## Build the web panel
 
-wheel: $(DEV_STAMP) $(PANEL_STAMP) ## Build dist/daqplane-*.whl, which carries the panel and needs no Node.js
+wheel: $(RUN_STAMP) $(PANEL_STAMP) ## Build dist/daqplane-*.whl, which carries the panel and needs no Node.js
 	@rm -rf build
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation --disable-pip-version-check --wheel-dir dist .
 
 lock: $(DEV_STAMP) ## Choose new versions and write the lock files (needs uv)
-	@uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build setup.cfg -o requirements.lock
+	@uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra postgres setup.cfg -o requirements.lock
 	uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra postgres --extra test --extra dev setup.cfg -o requirements-dev.lock
 
 clean: ## Remove what was built or installed here; DAQ_HOME stays
