@@ -20,6 +20,7 @@ export const router = createRouter({
       props: true,
     },
     { path: '/alerts', name: 'alerts', component: () => import('@/pages/AlertsPage.vue') },
+    { path: '/logs', name: 'logs', component: () => import('@/pages/LogsPage.vue') },
     { path: '/system', name: 'system', component: () => import('@/pages/SystemPage.vue') },
     {
       path: '/sign-in',

@@ -11,6 +11,13 @@ import type {
   Silence,
 } from '@/api/alert_schema'
 import type {
+  LogAround,
+  LogErrors,
+  LogPlace,
+  LogQuery,
+  LogSearchPage,
+} from '@/api/log_schema'
+import type {
   CommandAction,
   CommandResult,
   ExportProgress,
@@ -138,6 +145,12 @@ function plainProblem(status: number, code: string): Problem {
   return { type: 'about:blank', title: code, status, detail: '', code }
 }
 
+/** The part of an address that asks for lines of a log. */
+function logQuery(query: LogQuery): URLSearchParams {
+  const plain = query.level === 'DEBUG' ? { ...query, level: '' } : query
+  return new URLSearchParams(Object.entries(plain).filter(([, value]) => value !== ''))
+}
+
 const processPath = (name: string) => `/api/v1/processes/${encodeURIComponent(name)}`
 
 export const api = {
@@ -168,6 +181,28 @@ export const api = {
     if (cursor !== null) query.set('cursor', cursor)
     return request<LogPage>(`${processPath(name)}/logs?${query}`, { signal })
   },
+  searchLogs: (
+    name: string,
+    query: LogQuery,
+    place: LogPlace,
+    limit: number,
+    signal?: AbortSignal,
+  ) => {
+    const asked = logQuery(query)
+    for (const [key, cursor] of Object.entries(place)) asked.set(key, cursor)
+    asked.set('limit', String(limit))
+    return request<LogSearchPage>(`${processPath(name)}/logs/search?${asked}`, { signal })
+  },
+  logAround: (name: string, at: string, context: number, signal?: AbortSignal) =>
+    request<LogAround>(`${processPath(name)}/logs/around?${new URLSearchParams({ at, context: String(context) })}`, { signal }),
+  /** The address of a file: the browser saves it while it comes, whatever its size. */
+  logFile: (name: string, query: LogQuery, format: 'text' | 'jsonl') => {
+    const asked = logQuery(query)
+    asked.set('format', format)
+    return `${processPath(name)}/logs/download?${asked}`
+  },
+  logErrors: (name: string, from: string, signal?: AbortSignal) =>
+    request<LogErrors>(`${processPath(name)}/errors?${new URLSearchParams({ from })}`, { signal }),
   points: async (name: string, signal?: AbortSignal) =>
     (await request<{ points: Point[] }>(`${processPath(name)}/points`, { signal })).points,
   write: (name: string, device: string, point: string, value: number | boolean | string) =>

@@ -8,8 +8,8 @@ import OverviewHeadline from '@/components/collector/OverviewHeadline.vue'
 import ScoreTerms from '@/components/collector/ScoreTerms.vue'
 import AgeText from '@/components/common/AgeText.vue'
 import SparkLine from '@/components/common/SparkLine.vue'
-import LogLine from '@/components/detail/LogLine.vue'
 import PointRow from '@/components/detail/PointRow.vue'
+import LogLine from '@/components/logs/LogLine.vue'
 import ConnectionBanner from '@/components/shell/ConnectionBanner.vue'
 import type { ProcessStatus } from '@/api/schema'
 import { incidentsOf } from '@/lib/incidents'
@@ -252,7 +252,7 @@ describe('a point', () => {
 
 test('a log line shows markup and control characters as text', async () => {
   page = await show(LogLine, {
-    line: { id: 1, timestamp: '2026-11-23T05:00:00.120Z', level: 'ERROR', process_name: 'a', message: '<b>x</b> \u001b[31m', source_file: 'a.py', line_number: 3, exception_info: 'Traceback', fields: { attempt: 2, device: 'plc1' } },
+    line: { id: 'a:1-0', cursor: '1-0', atMs: 0, timestamp: '2026-11-23T05:00:00.120Z', level: 'ERROR', process_name: 'a', message: '<b>x</b> \u001b[31m', source_file: 'a.py', line_number: 3, exception_info: 'Traceback', fields: { attempt: 2, device: 'plc1' } },
   })
   expect(page.find('b').exists()).toBe(false)
   expect(page.text()).toContain('<b>x</b> \\x1b[31m')

@@ -2,7 +2,6 @@ import { flushPromises, type VueWrapper } from '@vue/test-utils'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { nextTick } from 'vue'
 
-import LogTail from '@/components/detail/LogTail.vue'
 import OverviewPage from '@/pages/OverviewPage.vue'
 import SetupPage from '@/pages/SetupPage.vue'
 import SignInPage from '@/pages/SignInPage.vue'
@@ -214,72 +213,5 @@ describe('the overview', () => {
     useProcessesStore().applySnapshot([])
     await nextTick()
     expect(page.text()).toContain('daqplane apply FILE')
-  })
-})
-
-describe('the log', () => {
-  let next = 0
-  const entry = (level: string, message: string) => ({ timestamp: '2026-11-23T05:00:00Z', level, process_name: 'a', message, source_file: null, line_number: null, exception_info: null, fields: {} })
-  const logs = (entries: object[]) => serve({ 'GET /api/v1/processes/a/logs': answer({ entries, cursor: `c${++next}`, reset: false }) })
-  const lines = () => page.findAll('li.line').map((line) => line.find('.text').text())
-
-  /** happy-dom lays nothing out: give the list a height and a place. */
-  const scrollTo = async (top: number) => {
-    const element = field('log-tail').element
-    Object.defineProperties(element, {
-      scrollHeight: { value: 1000, configurable: true },
-      clientHeight: { value: 400, configurable: true },
-    })
-    element.scrollTop = top
-    await field('log-tail').trigger('scroll')
-  }
-
-  beforeEach(async () => {
-    logs([entry('INFO', 'one'), entry('ERROR', 'two')])
-    page = await show(LogTail, { name: 'a' })
-    await vi.advanceTimersByTimeAsync(10)
-  })
-
-  test('asks for the tail first and then only for what is newer', async () => {
-    logs([entry('INFO', 'three')])
-    await vi.advanceTimersByTimeAsync(1_100)
-    expect(requests[0]?.query.get('cursor')).toMatch(/^c\d+$/)
-    expect(lines()).toEqual(['one', 'two', 'three'])
-  })
-
-  test('waits while somebody reads further up, and counts what is new', async () => {
-    await scrollTo(100)
-    logs([entry('INFO', 'three')])
-    await vi.advanceTimersByTimeAsync(1_100)
-    expect(lines()).toEqual(['one', 'two'])
-    expect(field('log-follow').text()).toBe('1 new line')
-    await field('log-follow').trigger('click')
-    expect(lines()).toEqual(['one', 'two', 'three'])
-    expect(field('log-follow').exists()).toBe(false)
-  })
-
-  test('goes on by itself when the reader is back at the end', async () => {
-    await scrollTo(100)
-    expect(field('log-follow').exists()).toBe(true)
-    await scrollTo(600)
-    expect(field('log-follow').exists()).toBe(false)
-  })
-
-  test('can be cut down by level and by text', async () => {
-    await page.find('select').setValue('WARNING')
-    expect(lines()).toEqual(['two'])
-    await page.find('select').setValue('DEBUG')
-    await page.find('input').setValue('ON')
-    expect(lines()).toEqual(['one'])
-  })
-
-  test('says what failed, and goes on after that', async () => {
-    serve({ 'GET /api/v1/processes/a/logs': problem(503, 'supervisor_unreachable', 'supervisord does not answer.') })
-    await vi.advanceTimersByTimeAsync(1_100)
-    expect(page.text()).toContain('supervisord does not answer.')
-    logs([entry('INFO', 'three')])
-    await vi.advanceTimersByTimeAsync(2_100)
-    expect(page.text()).not.toContain('supervisord does not answer.')
-    expect(lines()).toEqual(['one', 'two', 'three'])
   })
 })
