@@ -1,12 +1,17 @@
 """Check a collector's file and pack it, in a process that ends; a collector never loads this."""
 
+import hashlib
 import pickle
 import sys
+import zlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from collectors.contract.config import load_collector, revision_of
+from collectors.contract import wire
+from collectors.contract.config import AnyCollector, AnyDevice, load_collector, revision_of
 from collectors.contract.config_error import ConfigError
-from collectors.runtime.packed_config import PackedConfig, pack
+from collectors.runtime.packed_config import PackedConfig, PackedDevice, expected_samples_per_s
 
 
 def attempt(path: Path) -> bytes:
@@ -15,6 +20,16 @@ def attempt(path: Path) -> bytes:
         return pickle.dumps(_load(path))
     except ConfigError as exc:
         return pickle.dumps(exc.problems)
+
+
+def pack(config: AnyCollector, revision: str) -> PackedConfig:
+    """Return a configuration packed; ``revision`` is the hash of its text."""
+    without_points: Any = tuple(device.with_points() for device in config.devices)
+    return PackedConfig(
+        config=replace(config, devices=without_points),
+        revision=revision,
+        devices=tuple(_pack_device(device) for device in config.devices),
+    )
 
 
 def _load(path: Path) -> PackedConfig:
@@ -30,6 +45,18 @@ def _revision(path: Path) -> str:
         return revision_of(path)
     except OSError:
         return ""  # load_collector says what is wrong with the file
+
+
+def _pack_device(device: AnyDevice) -> PackedDevice:
+    used = {point.group for point in device.points}
+    return PackedDevice(
+        id=device.id,
+        digest=hashlib.blake2b(wire.encode(device), digest_size=16).digest(),
+        points=len(device.points),
+        intervals_s=tuple(group.interval_s for group in device.groups if group.id in used),
+        samples_per_s=expected_samples_per_s(device),
+        body=zlib.compress(pickle.dumps(device), 1),
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from statistics import median
 from typing import Any, Protocol
 
 from collectors.contract.columns import Columns
@@ -63,7 +62,12 @@ class Traffic:
     @property
     def round_trip_ms(self) -> float | None:
         """Median of the last 100 answers."""
-        return round(median(self._round_trips_s) * 1000, 3) if self._round_trips_s else None
+        if not self._round_trips_s:
+            return None
+        # As statistics.median(), which would load a megabyte of fractions and decimals.
+        ordered = sorted(self._round_trips_s)
+        low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+        return round((low + high) / 2 * 1000, 3)
 
 
 class NoAnswer(ConnectionLost):

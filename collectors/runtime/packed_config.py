@@ -1,12 +1,9 @@
 """A configuration as few bytes: what is kept of thousands of points until they are needed."""
 
-import hashlib
 import pickle
 import zlib
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-from collectors.contract import wire
 from collectors.contract.config_types import AnyCollector, AnyDevice
 
 
@@ -41,29 +38,7 @@ class PackedConfig:
     devices: tuple[PackedDevice, ...]
 
 
-def pack(config: AnyCollector, revision: str) -> PackedConfig:
-    """Return a configuration packed; ``revision`` is the hash of its text."""
-    without_points: Any = tuple(device.with_points() for device in config.devices)
-    return PackedConfig(
-        config=replace(config, devices=without_points),
-        revision=revision,
-        devices=tuple(_pack_device(device) for device in config.devices),
-    )
-
-
 def expected_samples_per_s(device: AnyDevice) -> float:
     """Return how many readings a second the configuration asks for."""
     interval_s = {group.id: group.interval_s for group in device.groups}
     return sum(1 / interval_s[point.group] for point in device.points)
-
-
-def _pack_device(device: AnyDevice) -> PackedDevice:
-    used = {point.group for point in device.points}
-    return PackedDevice(
-        id=device.id,
-        digest=hashlib.blake2b(wire.encode(device), digest_size=16).digest(),
-        points=len(device.points),
-        intervals_s=tuple(group.interval_s for group in device.groups if group.id in used),
-        samples_per_s=expected_samples_per_s(device),
-        body=zlib.compress(pickle.dumps(device), 1),
-    )

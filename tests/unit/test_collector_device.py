@@ -17,9 +17,9 @@ from collectors.contract.config import AnyCollector, AnyDevice, parse_collector,
 from collectors.contract.points import Quality, Sample, Value
 from collectors.history.spool_reader import SpoolReader
 from collectors.runtime import driver as driver_table
+from collectors.runtime.config_loader import pack
 from collectors.runtime.device import DeviceTask, Outlet
 from collectors.runtime.driver import ConnectionLost, NoAnswer, OnLost, Traffic
-from collectors.runtime.packed_config import pack
 from collectors.runtime.reachability import DeviceState
 from collectors.runtime.runner import EXIT_CRASH, Runner
 from collectors.runtime.timing import Punctuality

@@ -11,10 +11,10 @@ from collectors.contract.columns import columns_of
 from collectors.contract.config import AnyCollector, AnyDevice, parse_collector
 from collectors.contract.heartbeat import SpoolStatus, heartbeat_path, read_heartbeat
 from collectors.contract.points import Quality, Sample, Value
+from collectors.runtime.config_loader import pack
 from collectors.runtime.device import DeviceTask, Outlet
 from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteRefused
 from collectors.runtime.heartbeat import Beater, build
-from collectors.runtime.packed_config import pack
 from collectors.runtime.reachability import DeviceState
 from collectors.runtime.timing import Punctuality
 from collectors.runtime.vitals import LagProbe, RateMeter, Totals, Vitals

@@ -8,7 +8,8 @@ import pytest
 from collectors.contract.config import load_collector, revision_of
 from collectors.contract.config_problems import ConfigError
 from collectors.runtime.config_file import load_beside, load_in_fork
-from collectors.runtime.packed_config import PackedConfig, pack
+from collectors.runtime.config_loader import pack
+from collectors.runtime.packed_config import PackedConfig
 
 TEXT = """name = "line1"
 protocol = "modbus_tcp"
