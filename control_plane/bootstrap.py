@@ -14,7 +14,8 @@ from control_plane.clock import Clock, SystemClock
 from control_plane.console import Console, build_console
 from control_plane.errors import SettingsError
 from control_plane.live.hub import Hub
-from control_plane.monitor import Monitor
+from control_plane.log_integrity import SEAL_EVERY_S
+from control_plane.monitor import Monitor, Picture
 from control_plane.observation_parts import ObservationParts
 from control_plane.recovery.service import RecoveryService
 from control_plane.recovery_parts import build_recovery
@@ -55,6 +56,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     watched = Watched(monitor=monitor, recovery=recovery, hub=hub)
     alerts = build_alerts(settings, console.database, console.audit, clock, watched)
     scheduler = Scheduler(_jobs(console, monitor, process_history, alerts))
+    monitor.tell(lambda picture: console.collector_configs.notice(_file_revisions(picture)))
     monitor.tell(lambda _: scheduler.check_clock(clock.now(), clock.monotonic()))
     with contextlib.ExitStack() as stack:
         stack.callback(console.database.close)
@@ -95,6 +97,14 @@ def _finish_interrupted(console: Console) -> None:
 
 
 def _history(settings: Settings) -> HistoryReader:
+def _file_revisions(picture: Picture) -> dict[str, str]:
+    return {
+        name: status.file_revision
+        for name, status in picture.processes.items()
+        if status.file_revision is not None
+    }
+
+
     try:
         return open_reader(settings.reader, settings.home)
     except StoreUrlError as exc:

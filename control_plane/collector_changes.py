@@ -57,7 +57,7 @@ class CollectorChanges:
         Raises:
             NotPermitted, ConfigError, InvalidProgramFile, Busy, SupervisorUnreachable.
         """
-        self._audit.allow(actor, Permission.ADMINISTER, "collector.apply", file.stem)
+        self._audit.allow(actor, Permission.CONFIGURE, "collector.apply", file.stem)
         config = parse_collector(read_toml(file), file=str(file))
         name = check_program_name(config.name, "collector")
         self._client.pid()  # Nothing is written while supervisord does not answer.

@@ -12,6 +12,7 @@ from control_plane.auditor import Auditor
 from control_plane.backup.restore import refuse_half_restored
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges
+from control_plane.collector_configs import CollectorConfigs
 from control_plane.device_commands import DeviceCommands
 from control_plane.domain.node import LOCAL_NODE, program_and_node
 from control_plane.errors import ControlPlaneError, HomeUnusable, InvalidProgramFile
@@ -24,6 +25,7 @@ from control_plane.settings import Settings
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
+from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.pending_commands import PendingCommands
 from control_plane.storage.recovery import MaintenanceWindows
@@ -73,6 +75,7 @@ class Console:
     collector_changes: CollectorChanges
     applied_migrations: tuple[str, ...]
 
+    collector_configs: CollectorConfigs
 
 def build_console(
     settings: Settings, clock: Clock | None = None, wake: Callable[[], None] = lambda: None
@@ -101,6 +104,14 @@ def build_console(
     facts = _facts(settings, nodes)
     return Console(
         settings=settings,
+    changes = CollectorChanges(
+        settings.home,
+        local.client,
+        ProgramChanges(settings.home, local.client, local.manager),
+        audit,
+        desired,
+        clock,
+    )
         clock=clock,
         nodes=nodes,
         logs=ProgramLogs(settings.log_dir, nodes, KnownSecrets(settings.home)),
@@ -115,13 +126,9 @@ def build_console(
         maintenance=MaintenanceCommands(
             MaintenanceWindows(database), audit, clock, facts.is_collector
         ),
-        collector_changes=CollectorChanges(
-            settings.home,
-            local.client,
-            ProgramChanges(settings.home, local.client, local.manager),
-            audit,
-            desired,
-            clock,
+        collector_changes=changes,
+        collector_configs=CollectorConfigs(
+            settings.collectors_dir, changes, ConfigRevisions(database), audit, clock
         ),
         applied_migrations=tuple(applied),
     )

@@ -126,6 +126,42 @@ class SignalNotAllowed(ControlPlaneError):
     code = "signal_not_allowed"
 
 
+class LogsUnreadable(ControlPlaneError):
+    """A log, or the chain of seals, is there and cannot be read (``reason``)."""
+
+    code = "logs_unreadable"
+
+
+class CollectorExists(ControlPlaneError):
+    """A collector of this name is there already."""
+
+    code = "collector_exists"
+
+
+class UnknownRevision(ControlPlaneError):
+    """No text of this collector has this revision, or it is not kept any more."""
+
+    code = "unknown_revision"
+
+
+class RevisionConflict(ControlPlaneError):
+    """Somebody has changed it since it was read; ``revision`` is the present one."""
+
+    code = "revision_conflict"
+
+
+class RevisionRequired(ControlPlaneError):
+    """A change must say which revision it is based on."""
+
+    code = "revision_required"
+
+
+class UnsupportedMedia(ControlPlaneError):
+    """The body is of a kind (``given``) that this call does not take; ``wanted`` says which."""
+
+    code = "unsupported_media"
+
+
 class Busy(ControlPlaneError):
     """Another command for the same process has not ended."""
 

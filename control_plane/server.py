@@ -13,7 +13,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from collectors.contract.log_format import start_json_logging
-from control_plane.api.app import MAX_BODY_BYTES, create_app
+from control_plane.api.app import body_limit, create_app
 from control_plane.bootstrap import ControlPlane, running
 from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
@@ -42,7 +42,8 @@ class _Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
         def with_whole_request(environ: dict[str, Any], start_response: Any) -> Any:
             # One byte more than is allowed lets the application refuse it.
-            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(MAX_BODY_BYTES + 1))
+            limit_bytes = body_limit(environ["PATH_INFO"])
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(limit_bytes + 1))
             if self._read_by.pop(environ["gunicorn.socket"], None) is None:
                 raise StopIteration  # it came too late; gunicorn closes the connection
             return application(environ, start_response)

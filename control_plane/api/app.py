@@ -4,6 +4,7 @@ from flask import Flask, Response, g, request
 
 from control_plane.api.alerts import alerts_blueprint
 from control_plane.api.channels import channels_blueprint
+from control_plane.api.collectors import collectors_blueprint
 from control_plane.api.commands import commands_blueprint
 from control_plane.api.errors import register_error_handlers
 from control_plane.api.health import health_blueprint
@@ -22,6 +23,8 @@ from control_plane.api.system import system_blueprint
 from control_plane.bootstrap import ControlPlane
 
 MAX_BODY_BYTES = 1 << 20
+MAX_CONFIG_BYTES = 4 << 20
+"""A collector's file with 20,000 points, or a table of them."""
 _OPEN_PREFIXES = ("/api/v1/session", "/api/v1/setup")
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -35,6 +38,11 @@ _SECURITY_HEADERS = {
 }
 
 
+def body_limit(path: str) -> int:
+    """Return how many bytes the body of a request for ``path`` may have."""
+    return MAX_CONFIG_BYTES if path.startswith("/api/v1/collectors") else MAX_BODY_BYTES
+
+
 def create_app(plane: ControlPlane) -> Flask:
     """Return the application: API, live channel and panel."""
     app = Flask("control_plane", static_folder=None)
@@ -46,6 +54,7 @@ def create_app(plane: ControlPlane) -> Flask:
     @app.before_request
     def know_the_sender() -> None:
         """Deny by default: below /api only signing in is open to strangers."""
+        request.max_content_length = body_limit(request.path)
         if request.path.startswith("/api/") and request.path not in _OPEN_PREFIXES:
             g.actor = identify(plane)
 
@@ -61,6 +70,7 @@ def create_app(plane: ControlPlane) -> Flask:
     app.register_blueprint(processes_blueprint(plane))
     app.register_blueprint(logs_blueprint(plane))
     app.register_blueprint(commands_blueprint(plane))
+    app.register_blueprint(collectors_blueprint(plane))
     app.register_blueprint(health_blueprint(plane))
     app.register_blueprint(history_blueprint(plane))
     app.register_blueprint(system_blueprint(plane))

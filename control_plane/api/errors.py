@@ -2,12 +2,15 @@
 
 import json
 import logging
+from pathlib import Path
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from collectors.contract.messages import DEFAULT_LANGUAGE, LANGUAGES
+from collectors.contract.config_problems import ConfigError
+from collectors.contract.messages import DEFAULT_LANGUAGE, LANGUAGES, sentence
 from collectors.history.read import HistoryError
+from collectors.points_table.problems import TableError
 from control_plane import errors
 
 log = logging.getLogger(__name__)
@@ -26,17 +29,24 @@ STATUS: dict[type[errors.ControlPlaneError], int] = {
     errors.UnknownAlert: 404,
     errors.UnknownSilence: 404,
     errors.UnknownChannel: 404,
+    errors.UnknownRevision: 404,
     errors.Busy: 409,
+    errors.CollectorExists: 409,
     errors.NotRunning: 409,
     errors.ExportCancelled: 409,
     errors.KeyInUse: 409,
     errors.UserExists: 409,
+    errors.RevisionConflict: 412,
+    errors.UnsupportedMedia: 415,
+    errors.InvalidProgramFile: 422,
     errors.WeakPassword: 422,
     errors.BadMaintenance: 422,
     errors.ExportTooLarge: 422,
     errors.SignalNotAllowed: 422,
+    errors.RevisionRequired: 428,
     errors.RateLimited: 429,
     errors.TooManyExports: 429,
+    errors.LogsUnreadable: 500,
     errors.SupervisorFault: 502,
     errors.NotifyFailed: 502,
     errors.SupervisorUnreachable: 503,
@@ -83,6 +93,35 @@ def register_error_handlers(app: Flask) -> None:
             log.warning("request failed", extra={"path": request.path, "error": str(exc)})
         extra = {"retry_after_s": exc.params["retry_after_s"]} if status == 429 else {}
         return problem(status, exc.code, exc.message(language_of_request()), extra)
+
+    @app.errorhandler(ConfigError)
+    def config_error(exc: ConfigError) -> Response:
+        language = language_of_request()
+        problems = [
+            {
+                "key": each.key,
+                "line": each.line,
+                "code": each.code,
+                "message": each.message(language),
+                "remedy": each.remedy(language),
+            }
+            for each in exc.problems
+        ]
+        name = Path(exc.problems[0].file).stem
+        facts = {"name": name, "count": len(problems)}
+        detail = sentence("control_plane", "problem.invalid_config", facts, language)
+        return problem(422, "invalid_config", detail, {"problems": problems})
+
+    @app.errorhandler(TableError)
+    def table_error(exc: TableError) -> Response:
+        language = language_of_request()
+        problems = [
+            {"row": each.row, "column": each.column, "message": each.text(language)}
+            for each in exc.problems
+        ]
+        facts = {"count": len(problems)}
+        detail = sentence("control_plane", "problem.invalid_table", facts, language)
+        return problem(422, "invalid_table", detail, {"problems": problems})
 
     @app.errorhandler(HistoryError)
     def history_error(exc: HistoryError) -> Response:

@@ -18,12 +18,16 @@ class Permission(enum.StrEnum):
     """Start, stop and restart collectors."""
     WRITE = "write"
     """Write values to devices, where a point is marked writable."""
+    CONFIGURE = "configure"
+    """Change what collectors collect."""
     ADMINISTER = "administer"
 
 
 _ALLOWED: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: frozenset({Permission.VIEW}),
-    Role.OPERATOR: frozenset({Permission.VIEW, Permission.COMMAND, Permission.WRITE}),
+    Role.OPERATOR: frozenset(
+        {Permission.VIEW, Permission.COMMAND, Permission.WRITE, Permission.CONFIGURE}
+    ),
     Role.ADMIN: frozenset(Permission),
 }
 
@@ -37,8 +41,13 @@ class Actor:
     origin: str
 
 
+def may(actor: Actor, permission: Permission) -> bool:
+    """Tell whether the actor's role allows ``permission``."""
+    return permission in _ALLOWED[actor.role]
+
+
 def require(actor: Actor, permission: Permission) -> None:
     """Raise NotPermitted unless the actor's role allows ``permission``."""
-    if permission not in _ALLOWED[actor.role]:
+    if not may(actor, permission):
         needed = next(role for role in Role if permission in _ALLOWED[role])
         raise NotPermitted(role=actor.role.value, needed=needed.value)

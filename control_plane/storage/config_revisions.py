@@ -1,7 +1,6 @@
 """Every text that a collector's file had, so that each can come back."""
 
 import zlib
-from datetime import datetime
 
 from control_plane.domain.config_revision import ConfigOrigin, ConfigRevision
 from control_plane.storage.columns import fit
