@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from collectors.contract.points import Quality, series_key
 from control_plane.api.identity import actor_with
+from control_plane.api.timeline import add_timeline
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.process import ProcessStatus
@@ -52,6 +53,8 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
     def points(name: str) -> Response:
         actor_with(Permission.VIEW)
         return jsonify(points=_points(plane, status_of(name).name))
+
+    add_timeline(blueprint, plane)
 
     return blueprint
 

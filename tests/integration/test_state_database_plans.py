@@ -47,6 +47,7 @@ from control_plane.storage.models import TABLES
 from control_plane.storage.notifications import NewNotice, Notifications
 from control_plane.storage.pending_commands import Pending, PendingCommands
 from control_plane.storage.process_history import ProcessHistory
+from control_plane.storage.process_timeline import ProcessTimeline
 from control_plane.storage.recovery import (
     MaintenanceWindows,
     RecoveryDecisions,
@@ -178,6 +179,11 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
         "restarts": lambda r: r.restarts("line1", NOW),
         "record_health": lambda r: r.record_health(NOW, [("line1", HEALTH)]),
         "prune": lambda r: r.prune(NOW, timedelta(days=1)),
+    },
+    ProcessTimeline: {
+        "judgements": lambda r: r.judgements("line1", NOW, NOW),
+        "restarts": lambda r: r.restarts("line1", NOW, NOW),
+        "actions": lambda r: r.actions("line1", NOW, NOW, 10),
     },
 }
 
