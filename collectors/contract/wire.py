@@ -26,9 +26,8 @@ class WireError(ValueError):
 
 def encode(record: object) -> bytes:
     """Return a dataclass as one line of JSON, without the end of the line."""
-    text = json.dumps(record, default=_plain, ensure_ascii=False, separators=(",", ":"))
     # Lone surrogates, which a device's own words may hold, have no UTF-8.
-    return text.encode(errors="replace")
+    return _ENCODER.encode(record).encode(errors="replace")
 
 
 def decode(kind: type[T], text: bytes | str) -> T:
@@ -168,6 +167,9 @@ def _plain(value: object) -> object:
 @cache
 def _names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
+
+
+_ENCODER = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def _refuse_constant(name: str) -> object:

@@ -164,7 +164,11 @@ def fingerprint_of(group: PollGroup, points: Sequence[AnyPoint]) -> int:
 
     64 bits of SipHash with a key of this process; ``hashlib`` would bring a megabyte of OpenSSL.
     """
-    return hash(wire.encode((group, points)))
+    digest = hash(wire.encode(group))
+    for point in points:
+        # One after the other: the text of thousands of points would be megabytes.
+        digest = hash((digest, wire.encode(point)))
+    return digest
 
 
 def rule_of(point: AnyPoint) -> Rule:
