@@ -8,193 +8,22 @@ whole.
 
 import bisect
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from fault_plants import FAULTS, NO_ANSWER, PLANTS, collector_file, simulator_file
+from truth_check import Truth, wrong
 
 from collectors.contract.points import Quality, Sample
 from collectors.runtime.testing import RunningCollector
 from simulators.testing import RunningSimulator
 
-INTERVAL_S = 0.1
-TIMEOUT_S = 0.25
-FAULT_S = 1.2
-ROUNDS = 3
-LEAST_VALUES = 10_000
-SLACK = 3
+LEAST_READS = 10_000
+"""Of points while each fault acts; and so many good values of the same devices, all right."""
+MARGIN_S = 1.0
 """A machine that does other work besides is slow; the figures themselves are printed."""
-LATE = {"delay_s": 0.3}
-"""Longer than the collector waits: the answer to one request comes when the next one is asked."""
-
-FAULTS = {
-    "refuse": ("refuse", {}),
-    "full": ("max_connections", {"connections": 0}),
-    "silent": ("silent", {}),
-    "drop": ("drop", {"every": 3}),
-    "late": ("delay", LATE),
-    "late-sometimes": ("delay", LATE | {"every": 3}),
-    "jitter": ("delay", {"delay_s": 0.05, "jitter_s": 0.4}),
-    "bytes": ("split", {"chunk_bytes": 1, "pause_s": 0.0005}),
-    "pieces": ("split", {"chunk_bytes": 23, "pause_s": 0.02}),
-    "close": ("close_before", {"every": 2}),
-    "close-after": ("close_after", {}),
-    "reset": ("reset", {"every": 3}),
-    "truncate": ("truncate", {"every": 2}),
-    "garbage": ("garbage", {"every": 2}),
-    "exception": ("exception", {"every": 2}),
-    "freeze": ("freeze", {}),
-    "nan": ("nan", {}),
-}
-NO_ANSWER = ("refuse", "full", "silent")
-"""Faults under which nothing at all is read, so that every point must be told to be bad."""
-FRAMED = {
-    "duplicate": ("duplicate", {"every": 2}),
-    "short": ("short", {"every": 2}),
-    "bad-length": ("bad_length", {"every": 2}),
-    "wrong-id": ("wrong_id", {"every": 2}),
-    "wrong-unit": ("wrong_unit", {"every": 2}),
-}
-MODBUS = FAULTS | FRAMED | {"wrong-function": ("wrong_function", {"every": 2})}
-MC = FAULTS | FRAMED
-OPCUA = FAULTS | {
-    "bad-quality": ("bad_quality", {}),
-    "stuck": ("stuck_time", {}),
-    "session": ("session_loss", {}),
-    "restart": ("restart", {"pause_s": 0.2}),
-}
-
-NUMBERS = ("int64", "float64", "uint32", "float32")
-WORDS = {"int64": 4, "float64": 4, "uint32": 2, "float32": 2}
-
-
-def signals(addresses):
-    """Return name, type, address and wave of each signal, which never shows a value twice."""
-    found = []
-    for number, address in enumerate(addresses):
-        kind = NUMBERS[number % 4]
-        # A float32 is exact up to 2**24, the 16,000 s of a counter of milliseconds.
-        start = number * 100_000 if kind == "float32" else number * 50_000_000
-        wave = f'{{kind = "counter", start = {start}, step_s = 0.001}}'
-        found.append((f"s{number}", kind, address, wave))
-    return found
-
-
-def words_apart(prefix, count, gap):
-    """Return addresses of ``count`` signals; a gap makes the collector ask twice."""
-    at, addresses = 0, []
-    for number in range(count):
-        addresses.append(f"{prefix}{at}")
-        at += WORDS[NUMBERS[number % 4]] + (gap if number == count // 2 else 0)
-    return addresses
-
-
-@dataclass(frozen=True)
-class Device:
-    """A simulated device: its faults, one in each round, and its lines in both files."""
-
-    faults: list
-    simulator: str
-    collector: str
-
-
-@dataclass(frozen=True)
-class Plant:
-    """All devices of one protocol, by id, which have the same signals."""
-
-    protocol: str
-    devices: dict
-    signals: list
-    resumes_within_s: float
-    rounds: int
-
-
-def a_device_each(faults, variants):
-    """Return a device for every fault in each variant: name and both lines of it."""
-    return {
-        f"{name}-{variant}": Device([fault], *lines)
-        for variant, lines in variants.items()
-        for name, fault in faults.items()
-    }
-
-
-def a_few_devices(faults, variants, count):
-    """Return ``count`` devices for each variant that share the faults among them."""
-    return {
-        f"{variant}{number}": Device(list(faults.values())[number::count], *lines)
-        for variant, lines in variants.items()
-        for number in range(count)
-    }
-
-
-OPCUA_SERVERS = 3
-"""Of each mode; a server takes a second to start."""
-RTU = 'framing = "rtu_over_tcp"'
-ASCII_4E = 'frame = "4e"\ncode = "ascii"'
-PLANTS = {
-    "modbus_tcp": Plant(
-        "modbus_tcp",
-        a_device_each(MODBUS, {"tcp": ("", ""), "rtu": (RTU, RTU)}),
-        signals(words_apart("holding:", 100, 60)),
-        2.0,
-        ROUNDS,
-    ),
-    "mitsubishi_mc": Plant(
-        "mitsubishi_mc",
-        a_device_each(MC, {"3e": ('frame = "3e"', 'frame = "3e"'), "4e": (ASCII_4E, ASCII_4E)}),
-        signals(words_apart("D", 100, 400)),
-        2.0,
-        ROUNDS,
-    ),
-    "opcua": Plant(
-        "opcua",
-        a_few_devices(
-            OPCUA,
-            {
-                "poll": ("update_s = 0.05", 'mode = "poll"'),
-                "subscribe": ("update_s = 0.05", 'mode = "subscribe"'),
-            },
-            OPCUA_SERVERS,
-        ),
-        signals([f"ns=2;s=S{number}" for number in range(40)]),
-        5.0,
-        -(-len(OPCUA) // OPCUA_SERVERS),
-    ),
-}
-
-
-def simulator_file(plant):
-    lines = [f'protocol = "{plant.protocol}"', "seed = 11"]
-    listed = ",\n".join(
-        f'{{name = "{name}", type = "{kind}", address = "{address}", wave = {wave}}}'
-        for name, kind, address, wave in plant.signals
-    )
-    for name, device in plant.devices.items():
-        lines += ["[[devices]]", f'id = "{name}"', device.simulator]
-        if plant.protocol == "modbus_tcp":
-            lines.append("[[devices.units]]")
-        lines.append(f"signals = [\n{listed}\n]")
-    return "\n".join(lines) + "\n"
-
-
-def collector_file(plant, ports):
-    lines = ['name = "line1"', f'protocol = "{plant.protocol}"']
-    for name, device in plant.devices.items():
-        place = f'host = "127.0.0.1"\nport = {ports[name]}'
-        key = "address"
-        if plant.protocol == "opcua":
-            place, key = f'endpoint = "opc.tcp://127.0.0.1:{ports[name]}"', "node_id"
-        lines += ["[[devices]]", f'id = "{name}"', place, device.collector]
-        lines.append(f"timeout_s = {TIMEOUT_S}")
-        lines.append(f"groups = [{{interval_s = {INTERVAL_S}}}]")
-        typed = "" if plant.protocol == "opcua" else 'type = "{kind}", '
-        points = ",\n".join(
-            f'{{name = "{point}", {typed.format(kind=kind)}{key} = "{address}"}}'
-            for point, kind, address, _ in plant.signals
-        )
-        lines.append(f"points = [\n{points}\n]")
-    return "\n".join(lines) + "\n"
 
 
 @dataclass
@@ -207,30 +36,37 @@ class Recording:
     ended_ns: list
     met: dict
     """Kinds of faults that each device really had."""
+    failures: list
+    """Of each round: by device, the cycles in which not every point could be read."""
 
 
 def run(plant, tmp_path):
     simulator_path, collector_path = tmp_path / "sim.toml", tmp_path / "line1.toml"
     simulator_path.write_text(simulator_file(plant))
-    began, ended = [], []
+    began, ended, failures = [], [], []
     with RunningSimulator(simulator_path, truth=tmp_path / "truth.jsonl") as simulator:
         collector_path.write_text(collector_file(plant, simulator.ports))
         with RunningCollector(collector_path, tmp_path) as collector:
-            collector.beat_with(all_read_since(datetime.now(UTC)), 60)
+            before = collector.beat_with(all_read_since(datetime.now(UTC)), 60)
             for number in range(plant.rounds):
                 began.append(time.time_ns())
-                for name, device in plant.devices.items():
-                    kind, options = device.faults[number % len(device.faults)]
+                for name, kind, options in plant.faults_in(number):
                     simulator.fault(kind, device=name, **options)
-                time.sleep(FAULT_S)  # the faults act for a known time: nothing to wait for
+                time.sleep(plant.fault_s)  # the faults act for a known time: nothing to wait for
+                failures.append(connection_errors(collector.beat()) - connection_errors(before))
                 simulator.clear()
                 ended.append(time.time_ns())
                 collector.beat_with(all_read_since(datetime.now(UTC)), 30)
-            collector.beat_with(all_read_since(datetime.now(UTC)), 30)
+                time.sleep(plant.calm_s)  # what is left of a fault may show later
+                before = collector.beat_with(all_read_since(datetime.now(UTC)), 30)
             collector.stop()
         met = {device["id"]: set(device["counters"]["faults"]) for device in simulator.devices()}
         simulator.stop()
-        return Recording(collector.samples(), simulator.truth_lines(), began, ended, met)
+        return Recording(collector.samples(), simulator.truth_lines(), began, ended, met, failures)
+
+
+def connection_errors(beat):
+    return Counter({c.device_id: c.connection_errors for c in beat.connections})
 
 
 def all_read_since(at):
@@ -242,40 +78,6 @@ def all_read_since(at):
     return condition
 
 
-class Truth:
-    """When each value of each signal left its device in an answer that one may believe."""
-
-    def __init__(self, lines):
-        self._times = defaultdict(list)
-        for line in lines:
-            if "spoilt" in line or line.get("status") or "values" not in line:
-                continue
-            t_ns = line.get("t_ns", line.get("source_ns"))
-            for name, value in line["values"].items():
-                self._times[f"{line['device']}/{name}", value].append(t_ns)
-
-    def had(self, sample, earliest_ns, latest_ns):
-        times = self._times.get((sample.point, sample.value), ())
-        at = bisect.bisect_left(times, earliest_ns)
-        return at < len(times) and times[at] <= latest_ns
-
-
-def wrong(plant, samples, truth):
-    """Return the good samples that the device did not have at their time."""
-    found = []
-    for sample in samples:
-        if plant.protocol == "opcua":
-            # The server's own time, in whole microseconds.
-            window = sample.source_ns - 1000, sample.source_ns + 1000
-        else:
-            # The middle of request and answer; the clocks of two processes differ by little.
-            half_ns = sample.received_ns - sample.source_ns + 2_000_000
-            window = sample.source_ns - half_ns, sample.source_ns + half_ns
-        if not truth.had(sample, *window):
-            found.append(sample)
-    return found
-
-
 def by_device(samples):
     """Return the samples of each device."""
     found = defaultdict(list)
@@ -284,24 +86,102 @@ def by_device(samples):
     return found
 
 
-def resumed_after_s(good, ended_ns):
-    """Return the longest time from the end of a fault to the next of a device's good samples."""
-    times = sorted(sample.received_ns for sample in good)
-    after = [bisect.bisect_left(times, at_ns) for at_ns in ended_ns]
-    return max((times[at] - at_ns) / 1e9 for at, at_ns in zip(after, ended_ns, strict=True))
+@dataclass
+class Tally:
+    """What was read of all devices that had one fault.
+
+    Attributes:
+        reads: Points that were due while it acted: told as good, uncertain or bad, or due in a
+            cycle that failed while they were bad already.
+        good: Of them, told as good.
+        failed: Cycles that failed.
+        checked: Good values of these devices that were looked up, also after the fault.
+        resumed_s: The longest time from the end of the fault to the next good value, of devices
+            that are asked again as by default.
+    """
+
+    reads: int = 0
+    good: int = 0
+    failed: int = 0
+    checked: int = 0
+    resumed_s: float = 0.0
 
 
-def untold_losses(samples, recording):
-    """Return the points of a device that a round without any answer left without a bad sample."""
-    told = defaultdict(list)
-    for sample in samples:
-        told[sample.point].append(sample)
-    return [
-        point
-        for began_ns, ended_ns in zip(recording.began_ns, recording.ended_ns, strict=True)
-        for point, own in told.items()
-        if not any(s.quality.is_bad and began_ns < s.received_ns < ended_ns for s in own)
-    ]
+def tallies(plant, recording, samples, good):
+    """Return the tally of each fault."""
+    found = {fault: Tally() for fault in FAULTS[plant.protocol]}
+    told_ns = {name: times_of(samples[name]) for name in plant.devices}
+    good_ns = {name: times_of(good[name]) for name in plant.devices}
+    ends = [*recording.began_ns[1:], time.time_ns()]
+    for number, (began, ended) in enumerate(
+        zip(recording.began_ns, recording.ended_ns, strict=True)
+    ):
+        for name, device in plant.devices.items():
+            tally = found[device.fault_in(number)]
+            failed = recording.failures[number][name]
+            tally.failed += failed
+            tally.good += between(good_ns[name], began, ended)
+            tally.reads += between(told_ns[name], began, ended) + failed * device.variant.points
+            tally.checked += between(good_ns[name], began, ends[number])
+            if not device.variant.eager:
+                tally.resumed_s = max(tally.resumed_s, resumed_after_s(good_ns[name], ended))
+    return found
+
+
+def times_of(samples):
+    return sorted(sample.received_ns for sample in samples)
+
+
+def between(times, first, last):
+    return bisect.bisect_left(times, last) - bisect.bisect_left(times, first)
+
+
+def resumed_after_s(times, ended_ns):
+    return (times[bisect.bisect_left(times, ended_ns)] - ended_ns) / 1e9
+
+
+def show(plant, found):
+    print(f"\n{plant.protocol}: fault, reads while it acted, good of them, failed cycles,")
+    print("good values looked up, seconds until values came again")
+    for fault, tally in found.items():
+        print(
+            f"  {fault:15} {tally.reads:7} {tally.good:7} {tally.failed:5}"
+            f" {tally.checked:7} {tally.resumed_s:6.2f}"
+        )
+
+
+def untold_losses(plant, recording, samples):
+    """Return the points that a round without any answer left without a bad sample."""
+    found = []
+    for number, (began_ns, ended_ns) in enumerate(
+        zip(recording.began_ns, recording.ended_ns, strict=True)
+    ):
+        for name, device in plant.devices.items():
+            if device.fault_in(number) not in NO_ANSWER:
+                continue
+            told = {
+                s.point
+                for s in samples[name]
+                if s.quality.is_bad and began_ns < s.received_ns < ended_ns
+            }
+            found += {s.point for s in samples[name]} - told
+    return found
+
+
+def silences(plant, samples):
+    """Return the points of which a good value was the last word for too long, and for how long."""
+    found = {}
+    for name, device in plant.devices.items():
+        longest_s = plant.interval_s + 2 * device.variant.timeout_s + MARGIN_S
+        last = {}
+        for sample in sorted(samples[name], key=lambda sample: sample.received_ns):
+            before = last.get(sample.point)
+            if before is not None and before.quality is Quality.GOOD:
+                silent_s = (sample.received_ns - before.received_ns) / 1e9
+                if silent_s > longest_s:
+                    found[sample.point] = silent_s
+            last[sample.point] = sample
+    return found
 
 
 @pytest.mark.parametrize("protocol", PLANTS)
@@ -309,18 +189,24 @@ def test_no_fault_makes_a_wrong_value_good_and_reading_resumes(protocol, tmp_pat
     plant = PLANTS[protocol]
     recording = run(plant, tmp_path)
     good = [sample for sample in recording.samples if sample.quality is Quality.GOOD]
+    kinds = FAULTS[protocol]
     assert recording.met == {
-        name: {kind for kind, _ in device.faults} for name, device in plant.devices.items()
+        name: {kinds[fault][0] for fault in device.faults} for name, device in plant.devices.items()
     }, "a fault was never met"
-    assert len(good) >= LEAST_VALUES
-    assert wrong(plant, good, Truth(recording.truth)) == []
-    samples, good_of = by_device(recording.samples), by_device(good)
-    silent = [name for name in plant.devices if name.startswith(NO_ANSWER)]
-    assert [untold_losses(samples[name], recording) for name in silent] == [[]] * len(silent)
-    resumed = {name: resumed_after_s(good_of[name], recording.ended_ns) for name in plant.devices}
-    print(protocol, len(good), "good, of each device", min(map(len, good_of.values())), "or more")
-    print("resumed after s:", dict(sorted(resumed.items(), key=lambda entry: -entry[1])[:6]))
-    assert max(resumed.values()) <= SLACK * plant.resumes_within_s, resumed
+    assert wrong(protocol, good, Truth(recording.truth)) == []
+    samples = by_device(recording.samples)
+    found = tallies(plant, recording, samples, by_device(good))
+    show(plant, found)
+    assert untold_losses(plant, recording, samples) == []
+    assert silences(plant, samples) == {}
+    few = {
+        fault: tally
+        for fault, tally in found.items()
+        if min(tally.reads, tally.checked) < LEAST_READS
+    }
+    assert few == {}
+    slow = {fault: tally.resumed_s for fault, tally in found.items()}
+    assert max(slow.values()) <= plant.resumes_within_s + MARGIN_S, slow
 
 
 def test_the_check_finds_values_of_another_moment_and_of_spoilt_answers():
@@ -335,7 +221,5 @@ def test_the_check_finds_values_of_another_moment_and_of_spoilt_answers():
     right, other_signal, late, from_spoilt = (
         sample(7, 5.001), sample(8, 5.001), sample(7, 5.1), sample(7, 9.0),
     )  # fmt: skip
-    found = wrong(
-        PLANTS["modbus_tcp"], [right, other_signal, late, from_spoilt], Truth([line, spoilt])
-    )
+    found = wrong("modbus_tcp", [right, other_signal, late, from_spoilt], Truth([line, spoilt]))
     assert found == [other_signal, late, from_spoilt]
