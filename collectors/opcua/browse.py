@@ -64,7 +64,7 @@ def main(path: Path, device_id: str, pattern: str | None, as_json: bool, languag
         ConfigError: the file cannot be used.
     """
     say = functools.partial(sentence, PACKAGE, language=language)
-    config = parse_collector(_with_points(read_toml(path)), file=str(path))
+    config = parse_collector(with_points(read_toml(path)), file=str(path))
     if not isinstance(config, OpcUaCollector):
         print(say("browse.not_opcua", {"protocol": config.protocol}), file=sys.stderr)
         return EXIT_USAGE
@@ -126,7 +126,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _with_points(document: dict[str, Any]) -> dict[str, Any]:
+def with_points(document: dict[str, Any]) -> dict[str, Any]:
     """Let a device without points pass: whoever browses is about to choose some."""
     devices = document.get("devices")
     for device in devices if isinstance(devices, list) else ():

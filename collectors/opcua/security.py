@@ -81,7 +81,7 @@ class Security:
                 self._mode,
             ):
                 return endpoint
-        offered = sorted({_in_words(endpoint) for endpoint in endpoints})
+        offered = sorted({in_words(endpoint) for endpoint in endpoints})
         raise ConnectionLost(
             f"the server does not offer {self._device.security_policy} with"
             f" {self._mode.name}, but: {', '.join(offered)}"
@@ -149,7 +149,8 @@ class Security:
             raise ConnectionLost(f"password_file: {path}: {reason}") from None
 
 
-def _in_words(endpoint: ua.EndpointDescription) -> str:
+def in_words(endpoint: ua.EndpointDescription) -> str:
+    """Return policy and mode of an endpoint, such as ``basic256sha256/sign``."""
     policy = (endpoint.SecurityPolicyUri or "").rpartition("#")[2]
     return f"{policy}/{endpoint.SecurityMode.name}".lower().replace("none/none_", "none")
 

@@ -92,7 +92,7 @@ class Session:
         self._lost: asyncio.Future[ConnectionLost] = asyncio.get_running_loop().create_future()
         self.limits = Limits()
         self.namespaces: list[str] = []
-        self.client = _client(device)
+        self.client = client_of(device)
 
     async def open(self) -> None:
         """Connect, sign in and ask for limits and namespaces.
@@ -104,7 +104,7 @@ class Session:
         try:
             with translated():
                 async with asyncio.timeout(_CONNECT_REQUESTS * self._device.timeout_s):
-                    await self._security.prepare(self.client, _client(self._device))
+                    await self._security.prepare(self.client, client_of(self._device))
                     await self.client.connect()
                     await self._learn()
         except ConnectionLost as lost:
@@ -252,7 +252,8 @@ def url_of(endpoint: str) -> str:
     return endpoint if parts.port else parts._replace(netloc=f"{parts.netloc}:4840").geturl()
 
 
-def _client(device: OpcUaDevice) -> Client:
+def client_of(device: OpcUaDevice) -> Client:
+    """Return a client that is not connected."""
     client = Client(
         url_of(device.endpoint), timeout=device.timeout_s, watchdog_intervall=_WATCHDOG_S
     )

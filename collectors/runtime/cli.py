@@ -15,6 +15,11 @@ from collectors.contract.signals import EXIT_CONFIG
 
 EXIT_USAGE = 2
 PACKAGE = "collectors.runtime"
+_LOOKS = {
+    "check": ("collectors.runtime.inspection", "check"),
+    "fingerprint": ("collectors.opcua.identify", "main"),
+}
+"""Commands that take a file and ``--json``."""
 
 
 def language_of(environment: Mapping[str, str]) -> str:
@@ -50,10 +55,9 @@ def _dispatch(arguments: argparse.Namespace, language: str) -> int:
     if arguments.command == "browse":
         options = (arguments.device, arguments.filter, arguments.json)
         return _call("collectors.opcua.browse", "main", arguments.file, *options, language)
-    if arguments.command == "check":
-        return _call(
-            "collectors.runtime.inspection", "check", arguments.file, arguments.json, language
-        )
+    if arguments.command in _LOOKS:
+        module, function = _LOOKS[arguments.command]
+        return _call(module, function, arguments.file, arguments.json, language)
     point = getattr(arguments, "point", None)
     return _call(
         "collectors.runtime.inspection", "once", arguments.file, point, arguments.json, language
@@ -117,6 +121,7 @@ def _parser(language: str) -> argparse.ArgumentParser:
     browse.add_argument("device", metavar="DEVICE", help=say("help.device"))
     browse.add_argument("--filter", metavar="TEXT", help=say("help.filter"))
     add_json(browse)
+    add_json(command("fingerprint"))
     add_home(command("historian"))
     _add_points(commands.add_parser("points", help=say("help.points"), add_help=False), say)
     return parser

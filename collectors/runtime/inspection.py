@@ -67,7 +67,20 @@ def check(path: Path, as_json: bool, language: str) -> int:
         "samples_per_s": f"{sum(map(expected_samples_per_s, config.devices)):g}",
     }
     print(say("check.summary", facts))
+    for device_id in _trusting(config):
+        print(say("check.not_pinned", {"device": device_id, "file": path}), file=sys.stderr)
     return EXIT_OK
+
+
+def _trusting(config: AnyCollector) -> list[str]:
+    """Return the devices that take any server for theirs, though they check certificates."""
+    if config.protocol != "opcua":
+        return []
+    return [
+        device.id
+        for device in config.devices
+        if device.security_policy != "none" and device.server_fingerprint is None
+    ]
 
 
 def _requests(config: AnyCollector) -> list[dict[str, Any]]:
