@@ -14,7 +14,6 @@ from control_plane.clock import Clock, SystemClock
 from control_plane.console import Console, build_console
 from control_plane.errors import SettingsError
 from control_plane.live.hub import Hub
-from control_plane.log_integrity import SEAL_EVERY_S
 from control_plane.monitor import Monitor, Picture
 from control_plane.observation_parts import ObservationParts
 from control_plane.recovery.service import RecoveryService
@@ -96,7 +95,6 @@ def _finish_interrupted(console: Console) -> None:
         ).start()
 
 
-def _history(settings: Settings) -> HistoryReader:
 def _file_revisions(picture: Picture) -> dict[str, str]:
     return {
         name: status.file_revision
@@ -105,6 +103,7 @@ def _file_revisions(picture: Picture) -> dict[str, str]:
     }
 
 
+def _history(settings: Settings) -> HistoryReader:
     try:
         return open_reader(settings.reader, settings.home)
     except StoreUrlError as exc:

@@ -24,8 +24,8 @@ from control_plane.program_logs import ProgramLogs
 from control_plane.settings import Settings
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.audit import AuditTrail
-from control_plane.storage.database import StateDatabase
 from control_plane.storage.config_revisions import ConfigRevisions
+from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
 from control_plane.storage.pending_commands import PendingCommands
 from control_plane.storage.recovery import MaintenanceWindows
@@ -73,9 +73,9 @@ class Console:
     device_commands: DeviceCommands
     maintenance: MaintenanceCommands
     collector_changes: CollectorChanges
+    collector_configs: CollectorConfigs
     applied_migrations: tuple[str, ...]
 
-    collector_configs: CollectorConfigs
 
 def build_console(
     settings: Settings, clock: Clock | None = None, wake: Callable[[], None] = lambda: None
@@ -102,8 +102,6 @@ def build_console(
     desired, accounts = DesiredStates(database), Accounts(database)
     memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
     facts = _facts(settings, nodes)
-    return Console(
-        settings=settings,
     changes = CollectorChanges(
         settings.home,
         local.client,
@@ -112,6 +110,8 @@ def build_console(
         desired,
         clock,
     )
+    return Console(
+        settings=settings,
         clock=clock,
         nodes=nodes,
         logs=ProgramLogs(settings.log_dir, nodes, KnownSecrets(settings.home)),
