@@ -126,6 +126,12 @@ class SignalNotAllowed(ControlPlaneError):
     code = "signal_not_allowed"
 
 
+class LogsUnreadable(ControlPlaneError):
+    """A log, or the chain of seals, is there and cannot be read (``reason``)."""
+
+    code = "logs_unreadable"
+
+
 class CollectorExists(ControlPlaneError):
     """A collector of this name is there already."""
 
