@@ -14,6 +14,7 @@ from control_plane.clock import Clock, SystemClock
 from control_plane.console import Console, build_console
 from control_plane.errors import SettingsError
 from control_plane.live.hub import Hub
+from control_plane.log_integrity import SEAL_EVERY_S
 from control_plane.monitor import Monitor, Picture
 from control_plane.observation_parts import ObservationParts
 from control_plane.recovery.service import RecoveryService
@@ -130,5 +131,7 @@ def _jobs(
             daily_utc="02:40",
         ),
         Job(id="alert_retention", run=lambda: alerts.prune(now(), keep), daily_utc="02:50"),
+        Job(id="log_seals", run=console.log_integrity.seal, every_s=SEAL_EVERY_S),
+        Job(id="log_verification", run=console.log_integrity.check_daily, daily_utc="03:20"),
         Job(id="database_checkpoint", run=console.database.checkpoint, daily_utc="03:10"),
     )

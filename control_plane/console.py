@@ -17,6 +17,7 @@ from control_plane.device_commands import DeviceCommands
 from control_plane.domain.node import LOCAL_NODE, program_and_node
 from control_plane.errors import ControlPlaneError, HomeUnusable, InvalidProgramFile
 from control_plane.limits_file import LimitsFile
+from control_plane.log_integrity import LogIntegrity
 from control_plane.logs.known_secrets import KnownSecrets
 from control_plane.maintenance import MaintenanceCommands
 from control_plane.operations import CollectorFacts, CommandMemory, ProcessCommands
@@ -63,6 +64,7 @@ class Console:
     clock: Clock
     nodes: Nodes
     logs: ProgramLogs
+    log_integrity: LogIntegrity
     limits: LimitsFile
     database: StateDatabase
     audit: Auditor
@@ -115,6 +117,7 @@ def build_console(
         clock=clock,
         nodes=nodes,
         logs=ProgramLogs(settings.log_dir, nodes, KnownSecrets(settings.home)),
+        log_integrity=LogIntegrity(settings.home, settings.log_dir, audit, clock),
         limits=LimitsFile(settings.home / "health.toml"),
         database=database,
         audit=audit,

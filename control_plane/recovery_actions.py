@@ -1,7 +1,6 @@
 """Carries out what the recovery policy decides, by the same paths as a person's commands."""
 
-import contextlib
-from pathlib import Path
+from collections.abc import Callable
 
 from collectors.contract.commands import CommandOutcome
 from control_plane.device_commands import DeviceCommands
@@ -15,10 +14,15 @@ from control_plane.recovery.service import ActionResult
 class RecoveryActions:
     """The design document's automatic recovery actions."""
 
-    def __init__(self, processes: ProcessCommands, devices: DeviceCommands, log_dir: Path) -> None:
+    def __init__(
+        self,
+        processes: ProcessCommands,
+        devices: DeviceCommands,
+        remove_rotated_logs: Callable[[str], int],
+    ) -> None:
         self._processes = processes
         self._devices = devices
-        self._log_dir = log_dir
+        self._remove_rotated_logs = remove_rotated_logs
 
     def do(self, decision: Decision, factor: float) -> ActionResult:
         """Do it and return what was seen; ``factor`` is that of a changed poll frequency."""
@@ -42,14 +46,8 @@ class RecoveryActions:
 
     def _clear_cache(self, name: str) -> ActionResult:
         """Give back disk: rotated logs, which are the only files that nothing else needs."""
-        freed_bytes = 0
         program, node = program_and_node(name)
-        if node == LOCAL_NODE:
-            for rotated in self._log_dir.glob(f"{program}.log.[0-9]*"):
-                with contextlib.suppress(OSError):
-                    size = rotated.stat().st_size
-                    rotated.unlink()
-                    freed_bytes += size
+        freed_bytes = self._remove_rotated_logs(program) if node == LOCAL_NODE else 0
         said = _said(self._devices.clear_cache(name))
         return ActionResult(outcome=said.outcome, detail=f"{freed_bytes / 1e6:.1f} MB")
 

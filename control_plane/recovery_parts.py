@@ -15,7 +15,9 @@ def build_recovery(console: Console) -> RecoveryService:
         memories=RecoveryMemories(database),
         maintenance=MaintenanceWindows(database),
     )
-    actions = RecoveryActions(console.process_commands, console.device_commands, settings.log_dir)
+    actions = RecoveryActions(
+        console.process_commands, console.device_commands, console.log_integrity.remove_rotated
+    )
     return RecoveryService(
         stores,
         console.limits,

@@ -11,6 +11,7 @@ from control_plane.api.health import health_blueprint
 from control_plane.api.history import history_blueprint
 from control_plane.api.identity import identify
 from control_plane.api.live import register_live_channel, without_compression
+from control_plane.api.log_integrity import log_integrity_blueprint
 from control_plane.api.logs import logs_blueprint
 from control_plane.api.metrics import metrics_blueprint
 from control_plane.api.nodes import nodes_blueprint
@@ -69,6 +70,7 @@ def create_app(plane: ControlPlane) -> Flask:
     app.register_blueprint(session_blueprint(plane))
     app.register_blueprint(processes_blueprint(plane))
     app.register_blueprint(logs_blueprint(plane))
+    app.register_blueprint(log_integrity_blueprint(plane))
     app.register_blueprint(commands_blueprint(plane))
     app.register_blueprint(collectors_blueprint(plane))
     app.register_blueprint(health_blueprint(plane))

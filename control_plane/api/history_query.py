@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from flask import request
 
 from collectors.contract.points import series_key
 from control_plane.bootstrap import ControlPlane
+from control_plane.clock import time_of
 from control_plane.errors import BadRequest
 from control_plane.storage.collector_files import read_collector_file
 
 # Nanoseconds since 1970 fit into 64 bits for all of it.
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-_RELATIVE = re.compile(r"-(\d{1,6})([smhd])")
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SERIES = re.compile(r"([a-z][a-z0-9_-]{0,47})/([a-z][a-z0-9_-]{0,47})/([^/\x00-\x1f\x7f]{1,64})")
 
 
@@ -29,7 +28,7 @@ def time_of_request(name: str, default: str, now: datetime) -> datetime:
     """Return the time that the query parameter means, to the millisecond; raises BadRequest."""
     text = request.args.get(name, default)
     try:
-        at = _parse(text, now)
+        at = time_of(text, now)
     except (ValueError, OverflowError):
         raise BadRequest(
             reason=f"{name} must be a time such as 2026-01-31T08:00:00Z, -15m or now"
@@ -37,15 +36,6 @@ def time_of_request(name: str, default: str, now: datetime) -> datetime:
     if not _EARLIEST <= at < _LATEST:
         raise BadRequest(reason=f"{name} must lie in the years 1970 to 2199")
     return at
-
-
-def _parse(text: str, now: datetime) -> datetime:
-    if text == "now":
-        return now
-    if relative := _RELATIVE.fullmatch(text):
-        return now - timedelta(seconds=int(relative[1]) * _UNITS_S[relative[2]])
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def to_ns(at: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Logs of collectors: their end, search in all that is kept, errors by kind, downloads."""
+"""Logs of collectors and of our services: their end, search, errors by kind, downloads."""
 
 import contextlib
 import json
@@ -22,6 +22,7 @@ from control_plane.logs.follower import Cursor
 from control_plane.logs.line_filter import LineFilter
 from control_plane.logs.parser import parse_line
 from control_plane.logs.search import Found, LogSearch
+from control_plane.supervisor.program_files import SERVICES
 
 MAX_LINES: Final = 2000
 MAX_PAGE: Final = 500
@@ -119,10 +120,10 @@ def _add_whole_logs(blueprint: Blueprint, plane: ControlPlane) -> None:
 
 
 def _known(plane: ControlPlane, name: str) -> str:
-    status = plane.monitor.picture().processes.get(name)
-    if status is None:
+    picture = plane.monitor.picture()
+    if name not in picture.processes and name not in SERVICES:
         raise UnknownProcess(name=name)
-    return status.name
+    return name
 
 
 def _asked(plane: ControlPlane, name: str) -> _Asked:

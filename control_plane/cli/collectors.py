@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -11,15 +10,12 @@ from collectors.contract.config import load_collector
 from collectors.contract.points import Value
 from control_plane.cli.root import cli, console_of, me
 from control_plane.device_commands import sentence_of
-from control_plane.errors import UnknownProcess
-from control_plane.logs.parser import parse_line
 from control_plane.operations import SIGNALS
 from control_plane.settings import console_language
 from control_plane.supervisor.process_manager import Action, CommandResult
 from control_plane.texts import Text, texts_in
 
 _t: Text = texts_in(console_language())
-_FOLLOW_EVERY_S = 0.2
 
 
 def _add_process_command(action: Action) -> None:
@@ -94,43 +90,6 @@ def _report(result: CommandResult) -> None:
         )
     )
     sys.exit(0 if result.outcome == "done" else 1)
-
-
-@cli.command(help=_t("cli.help.logs"))
-@click.argument("name")
-@click.option("-f", "--follow", is_flag=True, help=_t("cli.help.follow"))
-@click.option(
-    "-n", "--lines", type=click.IntRange(1, 100_000), default=50, help=_t("cli.help.lines")
-)
-@click.pass_context
-def logs(context: click.Context, name: str, follow: bool, lines: int) -> None:
-    console = console_of(context)
-    if not console.process_commands.is_collector(name):
-        raise UnknownProcess(name=name)
-    log = console.logs.reader(name)
-    read = log.tail(lines)
-    if not read.readable:
-        click.echo(_t("cli.no_log", name=name), err=True)
-    try:
-        while True:
-            for line in read.lines:
-                _print_log_line(line, name)
-            if not follow:
-                return
-            if not read.lines:
-                time.sleep(_FOLLOW_EVERY_S)
-            read = log.after(read.cursor, 2000)
-    except (KeyboardInterrupt, BrokenPipeError):
-        return
-
-
-def _print_log_line(line: bytes, name: str) -> None:
-    entry = parse_line(line, name)
-    at = f"{entry.timestamp:%Y-%m-%d %H:%M:%S}.{entry.timestamp:%f}"[:23] if entry.timestamp else ""
-    facts = " ".join(f"{key}={value}" for key, value in entry.fields.items() if key != "logger")
-    click.echo(f"{at}Z {entry.level:<8} {entry.message} {facts}".rstrip())
-    if entry.exception_info:
-        click.echo(entry.exception_info.rstrip())
 
 
 @cli.command(help=_t("cli.help.check"))
