@@ -92,6 +92,16 @@ class McProfile:
         """Highest device number that fits in a frame."""
         return 0xFFFFFFFF if self.is_wide else 0xFFFFFF
 
+    @property
+    def ascii_digits(self) -> int:
+        """Digits of a device number in ASCII frames."""
+        return 8 if self.is_wide else 6
+
+    def last_in_digits(self, radix: int) -> int:
+        """Return the highest device number that fits in the digits of an ASCII frame."""
+        last: int = radix**self.ascii_digits - 1
+        return min(self.last_number, last)
+
 
 _CLASSIC = McProfile(devices=frozenset(MC_DEVICES) - _IQ_ONLY)
 # Subcommand 0002 carries half as many random points (SH-080008, "Random read in word units").

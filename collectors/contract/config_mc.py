@@ -66,6 +66,9 @@ class McDevice(Device):
     """4E frames carry a serial number, so that no late answer is taken for another."""
     code: Literal["binary", "ascii", "ascii_xy_hex"] = "binary"
     """As set in the PLC, which is silent if it is another one. ``ascii_xy_hex`` is for an FX5."""
+    zr_digits: Literal["hexadecimal", "decimal"] | None = None
+    """Of file register numbers in ASCII frames. SH-080008 and SH-080956 say hexadecimal,
+    JY997D56001 says decimal, and clients are of both kinds: nobody but the PLC can tell."""
     network: Annotated[int, Limits(ge=0, le=255)] = 0
     station: Annotated[int, Limits(ge=0, le=255)] = 0xFF
     """PC number of the frame; 255 is the directly connected CPU."""
@@ -151,15 +154,26 @@ class McDevice(Device):
             address = self.address_of(point)
         except AddressError as exc:
             return bad_address(point.address, exc, *key)
-        if address.device == "ZR" and self.code != "binary":
-            # Decimal digits or hexadecimal ones? SH-080008 and JY997D56001 do not agree.
+        if address.device == "ZR" and self.code != "binary" and self.zr_digits is None:
             return Fault("zr_in_ascii", {"address": point.address}, key)
         numbers = 1 if address.kind.unit == "dword" else point.words
-        last = address.number + numbers - 1
-        if last <= self.profile.last_number:
+        last, limit = address.number + numbers - 1, self._last_number_of(address)
+        if last <= limit:
             return None
-        params = {"address": point.address, "last": last, "le": self.profile.last_number}
-        return Fault("past_end", params, key)
+        return Fault("past_end", {"address": point.address, "last": last, "le": limit}, key)
+
+    def _last_number_of(self, address: McAddress) -> int:
+        """Return the highest number that a frame of this code can say."""
+        if self.code == "binary":
+            return self.profile.last_number
+        return self.profile.last_in_digits(self.ascii_radix_of(address.device))
+
+    def ascii_radix_of(self, device: str) -> int:
+        """Return the radix of a device's numbers in ASCII frames."""
+        if device == "ZR":
+            return 10 if self.zr_digits == "decimal" else 16
+        is_hex = self.code == "ascii_xy_hex" and device in ("X", "Y")
+        return 16 if is_hex else self.profile.radix_of(device)
 
     def _place(self, point: McPoint) -> WritablePlace:
         address = self.address_of(point)

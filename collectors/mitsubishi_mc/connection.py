@@ -25,7 +25,7 @@ def access_of(device: McDevice) -> Access:
     # The PLC should give up first and say so, rather than answer after we have left.
     own = max(1, int(device.timeout_s / _TIMER_UNIT_S) - 1)
     return Access(
-        coding=Coding(device.series, device.code),
+        coding=Coding(device.series, device.code, device.zr_digits or "hexadecimal"),
         network=device.network,
         station=device.station,
         module_io=device.module_io,

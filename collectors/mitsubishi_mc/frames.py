@@ -49,10 +49,12 @@ class Coding:
     Attributes:
         series: Decides how long a device number is, and the radix of its digits.
         code: ``ascii_xy_hex`` is the second ASCII setting of an FX5: X and Y in hexadecimal.
+        zr_digits: Of file register numbers in ASCII code; see ``McDevice``.
     """
 
     series: McSeries
     code: Code
+    zr_digits: Literal["hexadecimal", "decimal"] = "hexadecimal"
 
     @property
     def is_ascii(self) -> bool:
@@ -76,13 +78,16 @@ class Coding:
 
     def _ascii_device(self, device: Device) -> bytes:
         if self.is_wide:
-            name, digits = device.name.ljust(4, "*"), 8
+            name = device.name.ljust(4, "*")
         else:
-            name, digits = _SHORT_NAMES.get(device.name, device.name).ljust(2, "*"), 6
+            name = _SHORT_NAMES.get(device.name, device.name).ljust(2, "*")
+        digits = MC_PROFILES[self.series].ascii_digits
         layout = {8: "o", 10: "d", 16: "X"}[self._digits_radix(device.name)]
         return f"{name}{device.number:0{digits}{layout}}".encode()
 
     def _digits_radix(self, name: str) -> int:
+        if name == "ZR":
+            return 10 if self.zr_digits == "decimal" else 16
         if self.code == "ascii_xy_hex" and name in ("X", "Y"):
             return 16
         return MC_PROFILES[self.series].radix_of(name)

@@ -17,7 +17,7 @@ MOVING = {
 FORMS = [("3e", "binary"), ("4e", "binary"), ("3e", "ascii"), ("4e", "ascii")]
 
 
-def simulator_file(folder, code):
+def simulator_file(folder, code, zr_digits="hexadecimal"):
     # A step of 65,537 changes both words, so half an old and half a new value would be noticed.
     signals = [
         f'{{name = "{address}", address = "{address}", type = "{kind}", wave = {{kind = "counter",'
@@ -34,15 +34,14 @@ def simulator_file(folder, code):
     file = folder / "sim.toml"
     listed = ",\n".join(signals)
     file.write_text(
-        f'protocol = "mitsubishi_mc"\nseries = "iQ-R"\ncode = "{code}"\nsignals = [\n{listed}\n]\n'
+        f'protocol = "mitsubishi_mc"\nseries = "iQ-R"\ncode = "{code}"\n'
+        f'zr_digits = "{zr_digits}"\nsignals = [\n{listed}\n]\n'
     )
     return file
 
 
-def collector_file(folder, port, frame, code):
+def collector_file(folder, port, frame, code, zr_digits="hexadecimal"):
     points = {**MOVING, "LCS6": "bool"}
-    if code == "ascii":
-        points.pop("ZR393214")
     rows = [f'{{name = "{a}", address = "{a}", type = "{kind}"}}' for a, kind in points.items()]
     rows += [
         f'{{name = "{a}", address = "{a}", type = "{kind}", writable = true}}'
@@ -53,7 +52,8 @@ def collector_file(folder, port, frame, code):
     file.write_text(
         'name = "line1"\nprotocol = "mitsubishi_mc"\n[[devices]]\nid = "device"\n'
         f'host = "127.0.0.1"\nport = {port}\nseries = "iQ-R"\nframe = "{frame}"\n'
-        f'code = "{code}"\ngroups = [{{interval_s = 0.02}}]\npoints = [\n{listed}\n]\n'
+        f'code = "{code}"\nzr_digits = "{zr_digits}"\n'
+        f"groups = [{{interval_s = 0.02}}]\npoints = [\n{listed}\n]\n"
     )
     return file
 
@@ -81,3 +81,18 @@ def test_double_words_come_whole_and_go_back_whole(tmp_path, frame, code):
     assert last["device/LZ1"] == -70_000
     assert last["device/LCN7"] == 4_000_000_000
     assert last["device/LTN7"] == 65_536
+
+
+@pytest.mark.parametrize(
+    ("of_the_plc", "in_the_file"), [("decimal", "decimal"), ("decimal", "hexadecimal")]
+)
+def test_file_registers_in_ascii_code_are_right_only_where_the_file_says_how_the_plc_counts(
+    tmp_path, of_the_plc, in_the_file
+):
+    with RunningSimulator(simulator_file(tmp_path, "ascii", of_the_plc)) as simulator:
+        file = collector_file(tmp_path, simulator.port, "4e", "ascii", in_the_file)
+        with RunningCollector(file, tmp_path) as collector:
+            collector.beat_with(lambda beat: beat.samples > 300)
+            collector.stop()
+    found = {s.quality for s in collector.samples() if s.point == "device/ZR393214"}
+    assert found == {Quality.GOOD if of_the_plc == in_the_file else Quality.BAD_DEVICE}

@@ -149,6 +149,24 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         "devices[0].points[0].address",
         "past_end",
     ),
+    "more digits than an ASCII frame has": (
+        {"code": "ascii"},
+        point("D999999", type="int32"),
+        "devices[0].points[0].address",
+        "past_end",
+    ),
+    "more digits than an ASCII frame of an iQ has": (
+        {"code": "ascii", "series": "iQ-R"},
+        point("RD100000000"),
+        "devices[0].points[0].address",
+        "past_end",
+    ),
+    "more octal digits than an ASCII frame has": (
+        {"code": "ascii", "series": "FX5"},
+        point("X1000000", type="bool"),
+        "devices[0].points[0].address",
+        "past_end",
+    ),
     "half of a long timer": (
         {"series": "iQ-R"},
         point("LTN0", type="int16"),

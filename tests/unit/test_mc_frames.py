@@ -199,6 +199,15 @@ DEVICES: dict[tuple[McSeries, Code, Device], str] = {
     ("Q", "ascii", Device("STN", 5)): "SN000005",
     ("iQ-R", "ascii", Device("STN", 5)): "STN*00000005",
     ("iQ-R", "ascii", Device("D", 350)): "D***00000350",
+    ("iQ-R", "ascii", Device("LTN", 350)): "LTN*00000350",
+    ("iQ-R", "ascii", Device("LSTN", 350)): "LSTN00000350",
+    ("iQ-R", "ascii", Device("LZ", 1)): "LZ**00000001",
+    ("iQ-R", "ascii", Device("RD", 350)): "RD**00000350",
+    ("iQ-R", "binary", Device("RD", 350)): "5e0100002c00",
+    ("iQ-R", "binary", Device("LZ", 1)): "010000006200",
+    # SH-080956, 5.2: the digits of ZR are hexadecimal.
+    ("Q", "ascii", Device("ZR", 393215)): "ZR05FFFF",
+    ("iQ-R", "ascii", Device("ZR", 393215)): "ZR**0005FFFF",
     ("FX5", "ascii", Device("Y", 0o20)): "Y*000020",
     ("FX5", "ascii_xy_hex", Device("Y", 0o20)): "Y*000010",
     ("FX5", "ascii_xy_hex", Device("M", 20)): "M*000020",
@@ -209,6 +218,11 @@ DEVICES: dict[tuple[McSeries, Code, Device], str] = {
 def test_devices_as_they_stand_in_a_frame(series: McSeries, code: Code, device: Device) -> None:
     sent = Coding(series, code).device(device)
     assert (sent.hex() if code == "binary" else sent.decode()) == DEVICES[series, code, device]
+
+
+def test_a_file_says_whether_the_digits_of_zr_are_decimal() -> None:
+    assert Coding("Q", "ascii", "decimal").device(Device("ZR", 393215)) == b"ZR393215"
+    assert Coding("Q", "binary", "decimal").device(Device("ZR", 16)) == b"\x10\0\0\xb0"
 
 
 def test_no_two_devices_look_alike_in_a_frame() -> None:
