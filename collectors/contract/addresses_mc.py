@@ -87,6 +87,12 @@ class McProfile:
             return 8
         return MC_DEVICES[device].radix
 
+    def ascii_radix_of(self, device: str, *, xy_hex: bool, zr_decimal: bool) -> int:
+        """Return the radix of a device's numbers in ASCII frames, by two settings of the PLC."""
+        if device == "ZR":
+            return 10 if zr_decimal else 16
+        return 16 if xy_hex and device in ("X", "Y") else self.radix_of(device)
+
     @property
     def last_number(self) -> int:
         """Highest device number that fits in a frame."""

@@ -166,14 +166,12 @@ class McDevice(Device):
         """Return the highest number that a frame of this code can say."""
         if self.code == "binary":
             return self.profile.last_number
-        return self.profile.last_in_digits(self.ascii_radix_of(address.device))
-
-    def ascii_radix_of(self, device: str) -> int:
-        """Return the radix of a device's numbers in ASCII frames."""
-        if device == "ZR":
-            return 10 if self.zr_digits == "decimal" else 16
-        is_hex = self.code == "ascii_xy_hex" and device in ("X", "Y")
-        return 16 if is_hex else self.profile.radix_of(device)
+        radix = self.profile.ascii_radix_of(
+            address.device,
+            xy_hex=self.code == "ascii_xy_hex",
+            zr_decimal=self.zr_digits == "decimal",
+        )
+        return self.profile.last_in_digits(radix)
 
     def _place(self, point: McPoint) -> WritablePlace:
         address = self.address_of(point)

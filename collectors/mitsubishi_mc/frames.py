@@ -86,11 +86,9 @@ class Coding:
         return f"{name}{device.number:0{digits}{layout}}".encode()
 
     def _digits_radix(self, name: str) -> int:
-        if name == "ZR":
-            return 10 if self.zr_digits == "decimal" else 16
-        if self.code == "ascii_xy_hex" and name in ("X", "Y"):
-            return 16
-        return MC_PROFILES[self.series].radix_of(name)
+        return MC_PROFILES[self.series].ascii_radix_of(
+            name, xy_hex=self.code == "ascii_xy_hex", zr_decimal=self.zr_digits == "decimal"
+        )
 
     def encode(self, content: bytes, unit_bytes: int = WORD_BYTES) -> bytes:
         """Return the content of words or double words as a frame carries it."""
