@@ -69,7 +69,8 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         _finish_interrupted(console)
         scheduler.start()
         stack.callback(scheduler.stop)
-        stack.callback(hub.close)
+        hub.start()
+        stack.callback(hub.stop)
         yield ControlPlane(
             console=console,
             monitor=monitor,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from live_peer import Peer
 from notice_servers import Posts, http_server
 
 from control_plane.api.app import create_app
@@ -180,14 +181,13 @@ def test_a_switched_off_rule_ends_its_alert_and_history_keeps_it(
 
 def test_live_listeners_hear_of_alerts(plane: ControlPlane) -> None:
     alert = node_alert(plane)
-    listener = plane.hub.connect("alice")
-    plane.hub.subscribe(listener, "error_alerts", 1)
-    frames = [json.loads(frame) for frame in listener.next_frames(1)]
-    snapshot = next(frame for frame in frames if frame.get("kind") == "snapshot")
+    peer = Peer(plane.hub)
+    peer.ask("subscribe", topic="error_alerts")
+    snapshot = peer.topic_frame()
     assert snapshot["type"] == "error_alert"
     assert [each["id"] for each in snapshot["data"]] == [alert.id]
     assert "supervisord" in snapshot["data"][0]["message"]
-    plane.hub.disconnect(listener)
+    peer.end()
 
 
 def webhook(home: Path, posts: Posts) -> None:

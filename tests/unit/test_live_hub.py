@@ -1,129 +1,415 @@
+"""The hub, its thread and real sockets; only time is short."""
+
+import contextlib
 import json
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import pytest
+from live_peer import Peer
 
-from control_plane.errors import RateLimited, TooManyClients
-from control_plane.live.hub import (
-    CLOSE_GOING_AWAY,
-    CLOSE_SLOW,
-    MAX_QUEUED_BYTES,
-    MAX_QUEUED_FRAMES,
-    Client,
-    Hub,
-)
+from control_plane.errors import BadRequest, TooManyClients
+from control_plane.live import board
+from control_plane.live.connection import Visitor
+from control_plane.live.hub import Hub
+from control_plane.live.limits import Pace
+from control_plane.live.streams import Sink
+from control_plane.live.topics import Topic, TopicKind
 
-
-def new_hub(max_clients: int = 10) -> Hub:
-    return Hub(max_clients, lambda: datetime(2026, 1, 31, tzinfo=UTC))
+STATUS = "process_status"
 
 
-def frames(client: Client) -> list[dict[str, object]]:
-    return [json.loads(frame) for frame in client.next_frames(0)]
+@contextlib.contextmanager
+def running_hub(max_clients: int = 10, **pace: float) -> Iterator[Hub]:
+    hub = Hub(max_clients, lambda: datetime(2026, 1, 31, tzinfo=UTC), pace=Pace(**pace))
+    hub.start()
+    try:
+        yield hub
+    finally:
+        hub.stop()
 
 
-def test_a_listener_gets_an_ack_a_snapshot_and_then_every_change_in_order() -> None:
-    hub = new_hub()
-    hub.publish("process_status", "a", {"name": "a", "n": 1})
-    hub.publish("process_status", "a", {"name": "a", "n": 2})
-    client = hub.connect("alice")
-    hub.subscribe(client, "process_status", 7)
-    hub.publish("process_status", "b", {"name": "b"})
-    hub.withdraw("process_status", "a")
-    ack, snapshot, delta, removed = frames(client)
-    assert (ack["id"], ack["ok"], ack["seq"], ack["epoch"]) == (7, True, 2, hub.epoch)
-    assert (snapshot["kind"], snapshot["seq"]) == ("snapshot", 2)
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        yield running
+
+
+def test_a_listener_gets_an_ack_a_snapshot_and_then_every_change_in_order(hub: Hub) -> None:
+    hub.publish(STATUS, "a", {"name": "a", "n": 1})
+    hub.publish(STATUS, "a", {"name": "a", "n": 2})
+    peer = Peer(hub)
+    hello = peer.frame("connection_status")
+    assert (hello["event"], hello["epoch"], hello["user"]) == ("hello", hub.epoch, "alice")
+    ack = peer.ask("subscribe", topic=STATUS)
+    assert (ack["ok"], ack["seq"], ack["epoch"], ack["recovered"]) == (True, 2, hub.epoch, False)
+    snapshot = peer.topic_frame()
+    assert (snapshot["kind"], snapshot["seq"], snapshot["sub"]) == ("snapshot", 2, ack["sub"])
     assert snapshot["data"] == [{"name": "a", "n": 2}]
-    assert (delta["type"], delta["seq"], delta["data"]) == (
+    hub.publish(STATUS, "b", {"name": "b"})
+    hub.withdraw(STATUS, "a")
+    delta, removed = peer.deltas({"name": "a", "removed": True})
+    assert (delta["type"], delta["kind"], delta["seq"], delta["prev"], delta["data"]) == (
         "process_status_update",
+        "delta",
         3,
+        2,
         {"name": "b"},
     )
-    assert (removed["seq"], removed["data"]) == (4, {"name": "a", "removed": True})
+    assert (removed["seq"], removed["prev"]) == (4, 3)
+    peer.end()
 
 
-def test_only_subscribed_topics_arrive() -> None:
-    hub = new_hub()
-    client = hub.connect("alice")
-    hub.subscribe(client, "performance", 1)
-    hub.publish("process_status", "a", {})
-    hub.unsubscribe(client, "performance", 2)
-    hub.publish("performance", "a", {})
-    assert [f["type"] for f in frames(client)] == ["ack", "performance_metrics", "ack"]
+def test_only_subscribed_topics_arrive(hub: Hub) -> None:
+    peer = Peer(hub)
+    peer.ask("subscribe", topic="performance")
+    peer.topic_frame()
+    hub.publish(STATUS, "a", {})
+    hub.publish("performance", "a", {"n": 1})
+    assert peer.topic_frame()["type"] == "performance_metrics"
+    peer.ask("unsubscribe", topic="performance")
+    hub.publish("performance", "a", {"n": 2})
+    peer.ask("subscribe", topic="error_alerts")
+    assert peer.topic_frame()["type"] == "error_alert"
+    peer.end()
 
 
-def test_a_listener_that_does_not_keep_up_is_cut_off_and_the_others_are_not() -> None:
-    hub = new_hub()
-    slow, quick = hub.connect("slow"), hub.connect("quick")
-    hub.subscribe(slow, "process_status", 1)
-    hub.subscribe(quick, "process_status", 1)
-    received = 0
-    for n in range(MAX_QUEUED_FRAMES + 10):
-        hub.publish("process_status", "a", n)
-        received += len(quick.next_frames(0))
-    assert slow.close_code == CLOSE_SLOW
-    assert quick.close_code is None
-    assert received == MAX_QUEUED_FRAMES + 10 + 2
+def test_a_value_that_was_overtaken_is_not_sent_and_the_chain_has_no_gap(hub: Hub) -> None:
+    peer = Peer(hub)
+    peer.ask("subscribe", topic=STATUS, rate_ms=50)
+    position = peer.topic_frame()["seq"]
+    for n in range(500):
+        hub.publish(STATUS, "busy", {"n": n})
+        hub.publish(STATUS, f"key-{n % 3}", {"n": n})
+    seen = 0
+    while True:
+        delta = peer.topic_frame()
+        assert delta["prev"] <= position < delta["seq"]
+        position, seen = delta["seq"], seen + 1
+        if position == 1000:
+            break
+    assert seen < 100
+    peer.end()
+
+
+def test_every_event_arrives_once_and_in_order(hub: Hub) -> None:
+    peer = Peer(hub, batch=True)
+    peer.ask("subscribe", topic="error_alerts")
+    peer.topic_frame()
+    for n in range(1000):
+        hub.publish("error_alerts", "same", n)
+    deltas = peer.deltas(999)
+    assert [delta["data"] for delta in deltas] == list(range(1000))
+    assert [delta["prev"] for delta in deltas] == list(range(1000))
+    peer.end()
+
+
+def test_a_filter_lets_pass_what_matches_and_the_chain_has_no_gap(hub: Hub) -> None:
+    for name in ("modbus-1", "opcua-1", "modbus-2"):
+        hub.publish(STATUS, name, {"name": name, "node": "local"})
+    peer = Peer(hub)
+    ack = peer.ask("subscribe", topic=STATUS, filter={"name": ["modbus-*", "x"], "node": ["l*"]})
+    assert [each["name"] for each in peer.topic_frame()["data"]] == ["modbus-1", "modbus-2"]
+    hub.withdraw(STATUS, "opcua-1")
+    hub.publish(STATUS, "modbus-3", {"name": "modbus-3", "node": "other"})
+    hub.withdraw(STATUS, "modbus-1")
+    removed = peer.topic_frame()
+    assert (removed["data"]["name"], removed["prev"]) == ("modbus-1", ack["seq"])
+    changed = peer.ask("update", sub=ack["sub"], filter={"name": ["modbus-2"]})
+    assert changed["sub"] != ack["sub"]
+    assert [each["name"] for each in peer.topic_frame()["data"]] == ["modbus-2"]
+    peer.end()
+
+
+def test_equal_subscriptions_share_their_frames(hub: Hub) -> None:
+    peers = [Peer(hub) for _ in range(3)]
+    for peer, names in zip(peers, (["a", "b"], ["b", "a", "a"], ["b"]), strict=True):
+        peer.ask("subscribe", topic=STATUS, filter={"name": names})
+    hub.publish(STATUS, "b", {"name": "b"})
+    subs = []
+    for peer in peers:
+        peer.topic_frame()
+        subs.append(peer.topic_frame()["sub"])
+        peer.end()
+    assert subs[0] == subs[1] != subs[2]
+
+
+@pytest.mark.parametrize("topic", [STATUS, "error_alerts"])
+def test_who_comes_back_gets_what_it_missed_and_no_snapshot(hub: Hub, topic: str) -> None:
+    for name in ("gone", "changed", "same"):
+        hub.publish(topic, name, {"name": name})
+    first = Peer(hub)
+    ack = first.ask("subscribe", topic=topic)
+    first.end()
+    hub.withdraw(topic, "gone")
+    hub.publish(topic, "changed", {"name": "changed", "n": 2})
+    for by_hello in (True, False):
+        second = Peer(hub)
+        if by_hello:
+            place = {"epoch": hub.epoch, "seq": {topic: ack["seq"]}}
+            assert second.ask("hello", resume=place)["recovered"] is True
+            again = second.ask("subscribe", topic=topic)
+        else:
+            again = second.ask("subscribe", topic=topic, since=ack["seq"], epoch=ack["epoch"])
+        assert again["recovered"] is True
+        missed = second.deltas({"name": "changed", "n": 2})
+        assert [delta["data"] for delta in missed] == [
+            {"name": "gone", "removed": True},
+            {"name": "changed", "n": 2},
+        ]
+        assert [delta["prev"] for delta in missed] == [3, 4]
+        second.end()
+
+
+@pytest.mark.parametrize(("since", "epoch"), [(3, "another"), (4_000, None), (3, None)])
+def test_who_was_elsewhere_before_gets_a_snapshot(hub: Hub, since: int, epoch: str | None) -> None:
+    hub.publish(STATUS, "a", {"name": "a"})
+    peer = Peer(hub)
+    epoch = epoch or (hub.epoch if since > 1000 else None)
+    ack = peer.ask("subscribe", topic=STATUS, since=since, epoch=epoch)
+    assert ack["recovered"] is False
+    assert peer.topic_frame()["kind"] == "snapshot"
+    peer.end()
+
+
+def test_a_reader_that_lags_gets_the_newest_states_later_and_harms_nobody(hub: Hub) -> None:
+    slow, quick = Peer(hub), Peer(hub)
+    for peer in (slow, quick):
+        peer.ask("subscribe", topic=STATUS, rate_ms=50)
+        peer.topic_frame()
+    text = "x" * 20_000
+    for n in range(50):
+        hub.publish(STATUS, f"key-{n % 5}", {"n": n, "text": text})
+        while quick.topic_frame()["data"]["n"] != n:
+            pass
+    position, seen = 0, []
+    while not seen or seen[-1] != 49:
+        delta = slow.topic_frame()
+        assert delta["prev"] <= position < delta["seq"]
+        position = delta["seq"]
+        seen.append(delta["data"]["n"])
+    assert set(range(45, 50)) <= set(seen)
+    assert len(seen) < 45
+    assert hub.cut_off == 0
+    slow.end()
+    quick.end()
+
+
+def test_a_reader_that_takes_nothing_is_cut_off() -> None:
+    with running_hub(stuck_s=0.3, close_s=0.1) as hub:
+        stuck, quick = Peer(hub), Peer(hub)
+        for peer in (stuck, quick):
+            peer.ask("subscribe", topic=STATUS, rate_ms=50)
+        n = 0
+        while hub.client_count == 2:
+            n += 1
+            hub.publish(STATUS, "a", {"n": n, "text": "x" * 50_000})
+            while quick.topic_frame()["data"] in ([],):
+                pass
+        assert hub.cut_off == 1
+        assert quick.close_code is None
+        stuck.end()
+        quick.end()
+
+
+def test_a_reader_of_events_that_are_not_kept_any_more_is_cut_off(hub: Hub) -> None:
+    peer = Peer(hub)
+    peer.ask("subscribe", topic="error_alerts")
+    for n in range(3000):
+        hub.publish("error_alerts", "a", {"n": n, "text": "x" * 1000})
+    assert peer.wait_closed() == 4413
+    assert hub.cut_off == 1
+    peer.end()
+
+
+@pytest.mark.parametrize("features", [{}, {"batch": True}, {"zip": True}])
+def test_each_way_to_send_carries_the_same(hub: Hub, features: dict[str, bool]) -> None:
+    for n in range(100):
+        hub.publish(STATUS, f"k{n}", {"name": f"k{n}", "text": "温度 " * 20})
+    peer = Peer(hub, **features)
+    peer.ask("subscribe", topic=STATUS)
+    snapshot = peer.topic_frame()
+    assert [each["name"] for each in snapshot["data"]] == [f"k{n}" for n in range(100)]
+    assert peer.wire_bytes < 4000 if features.get("zip") else peer.wire_bytes > 10_000
+    peer.end()
 
 
 def test_more_listeners_than_allowed_are_refused() -> None:
-    hub = new_hub(max_clients=1)
-    client = hub.connect("alice")
-    with pytest.raises(TooManyClients):
-        hub.connect("bob")
-    hub.disconnect(client)
-    assert hub.connect("bob").user == "bob"
+    with running_hub(max_clients=1) as hub:
+        peer = Peer(hub)
+        with pytest.raises(TooManyClients):
+            hub.take_seat(Visitor(user="bob"))
+        peer.end()
+        hub.take_seat(Visitor(user="bob"))
 
 
-def test_closing_sends_everybody_away() -> None:
-    hub = new_hub()
-    client = hub.connect("alice")
-    hub.close()
-    assert client.close_code == CLOSE_GOING_AWAY
-    with pytest.raises(TooManyClients):
-        hub.connect("bob")
+def test_closing_sends_everybody_away_and_asks_each_to_come_back_at_another_time() -> None:
+    with running_hub(max_clients=30) as hub:
+        peers = [Peer(hub) for _ in range(20)]
+        for peer in peers:
+            peer.ask("ping")
+        hub.close()
+        waits = set()
+        for peer in peers:
+            assert peer.wait_closed() == 1001
+            waits.add(json.loads(peer.close_reason)["retry_ms"])
+            peer.end()
+        assert len(waits) > 10
+        assert max(waits) <= 400
+        with pytest.raises(TooManyClients):
+            hub.take_seat(Visitor(user="bob"))
 
 
-def test_a_listener_is_cut_off_by_the_bytes_that_wait_for_it() -> None:
-    hub = new_hub()
-    client = hub.connect("alice")
-    hub.subscribe(client, "process_status", 1)
-    half = "é" * (MAX_QUEUED_BYTES // 4)
-    hub.publish("process_status", "a", half)
-    hub.publish("process_status", "a", half)
-    assert client.close_code is None
-    hub.publish("process_status", "a", "small")
-    assert client.close_code == CLOSE_SLOW
+def test_one_who_says_nothing_is_sent_away() -> None:
+    with running_hub(hello_s=0.1) as hub:
+        peer = Peer(hub)
+        assert peer.wait_closed() == 4408
+        peer.end()
 
 
-def test_a_snapshot_alone_may_be_of_any_size() -> None:
-    hub = new_hub()
-    hub.publish("process_status", "a", "x" * (MAX_QUEUED_BYTES + 1))
-    client = hub.connect("alice")
-    hub.subscribe(client, "process_status", 1)
-    assert client.close_code is None
-    assert len(frames(client)) == 2
-    hub.publish("process_status", "a", "y")
-    assert client.close_code is None
+def test_one_who_answers_no_ping_is_sent_away_and_one_who_does_stays() -> None:
+    with running_hub(ping_s=0.1, tick_s=0.02) as hub:
+        silent, alive = Peer(hub), Peer(hub)
+        silent.answers_pings = False
+        for peer in (silent, alive):
+            peer.ask("ping")
+        done = threading.Event()
+
+        def listen() -> None:
+            while alive.pings < 6:
+                alive._read()
+            done.set()
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        assert silent.wait_closed() == 1008
+        assert done.wait(5)
+        thread.join()
+        assert alive.close_code is None
+        silent.end()
+        alive.end()
 
 
-def test_a_topic_gives_a_listener_one_snapshot_a_second() -> None:
-    mono = 100.0
-    hub = Hub(10, lambda: datetime(2026, 1, 31, tzinfo=UTC), lambda: mono)
-    client = hub.connect("alice")
-    hub.subscribe(client, "process_status", 1)
-    hub.subscribe(client, "performance", 2)
-    hub.unsubscribe(client, "process_status", 3)
-    with pytest.raises(RateLimited):
-        hub.subscribe(client, "process_status", 4)
-    mono += 1.0
-    hub.subscribe(client, "process_status", 5)
+def test_a_session_that_ended_ends_its_connections_and_no_others() -> None:
+    verdicts: dict[str, int | None] = {"bob": None}
+    with running_hub(session_s=0.05) as hub:
+        bob = Visitor(user="bob", credential="b", verdict=lambda: verdicts["bob"])
+        peers = [Peer(hub, bob), Peer(hub, Visitor(user="alice", credential="a"))]
+        for peer in peers:
+            peer.ask("ping")
+        verdicts["bob"] = 4401
+        assert peers[0].wait_closed() == 4401
+        assert peers[1].ask("ping")["type"] == "pong"
+        for peer in peers:
+            peer.end()
 
 
-def test_half_a_surrogate_pair_reaches_the_listener_as_an_escape() -> None:
-    hub = new_hub()
-    client = hub.connect("alice")
-    hub.publish("process_status", "a", "\ud800 温度")
-    hub.subscribe(client, "process_status", 1)
-    _, snapshot = (frame.encode() for frame in client.next_frames(0))
-    assert json.loads(snapshot)["data"] == ["\ud800 温度"]
+def test_half_a_surrogate_pair_and_a_number_that_is_none_reach_the_listener(hub: Hub) -> None:
+    peer = Peer(hub)
+    hub.publish(STATUS, "a", {"name": "\ud800 温度", "value": float("nan")})
+    hub.publish(STATUS, "b", {"made of": object()})
+    peer.ask("subscribe", topic=STATUS)
+    assert peer.topic_frame()["data"] == [{"name": "\ud800 温度", "value": None}, None]
+    peer.end()
+
+
+class Lines:
+    """A stream of lines; remembers what it was asked to make."""
+
+    topic = Topic(name="log_streams", type="log_stream", kind=TopicKind.STREAM)
+
+    def __init__(self) -> None:
+        self.open_now: dict[str, Sink] = {}
+        self.opened = 0
+
+    def normal_form(self, wanted: Mapping[str, object], tail: int) -> tuple[str, int]:
+        name = wanted.get("name")
+        if not isinstance(name, str):
+            raise BadRequest(reason="filter.name: the name of a process")
+        return name, tail
+
+    def open(self, wanted: object, sink: Sink) -> "Making":
+        assert isinstance(wanted, tuple)
+        name, tail = wanted
+        self.opened += 1
+        self.open_now[name] = sink
+        if tail:
+            sink.send({"lines": [f"old {n}" for n in range(tail)]}, weight=tail)
+        return Making(self, name)
+
+
+class Making:
+    def __init__(self, lines: Lines, name: str) -> None:
+        self._lines, self._name = lines, name
+
+    def close(self) -> None:
+        del self._lines.open_now[self._name]
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+def stream_hub(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setattr(board, "LINGER_S", 0.3)
+    hub = Hub(10, lambda: datetime(2026, 1, 31, tzinfo=UTC), pace=Pace(tick_s=0.02))
+    hub.add_stream(lines)
+    hub.start()
+    yield hub
+    hub.stop()
+
+
+def test_a_producer_is_shared_by_equal_filters_and_ends_after_the_last_listener(
+    stream_hub: Hub, lines: Lines
+) -> None:
+    first, second = Peer(stream_hub), Peer(stream_hub)
+    assert "log_streams" in first.frame("connection_status")["topics"]
+    ack = first.ask("subscribe", topic="log_streams", filter={"name": "a"}, tail=2)
+    assert first.topic_frame()["data"] in ([], [{"lines": ["old 0", "old 1"]}])
+    lines.open_now["a"].send({"lines": ["new"]})
+    assert first.deltas({"lines": ["new"]})
+    assert second.ask("subscribe", topic="log_streams", filter={"name": "a"}, tail=2)["ok"]
+    assert second.topic_frame()["data"] == [{"lines": ["old 0", "old 1"]}, {"lines": ["new"]}]
+    assert lines.opened == 1
+    first.end()
+    second.ask("ping")
+    lines.open_now["a"].send({"lines": ["more"]})
+    second.end()
+    third = Peer(stream_hub)
+    again = third.ask(
+        "subscribe", topic="log_streams", filter={"name": "a"}, tail=2, since=2, epoch=ack["epoch"]
+    )
+    assert (again["recovered"], again["sub"]) == (True, ack["sub"])
+    assert third.topic_frame()["data"] == {"lines": ["more"]}
+    third.end()
+    done = threading.Event()
+    while lines.open_now:
+        done.wait(0.01)
+    bad = Peer(stream_hub)
+    error = bad.ask("subscribe", topic="log_streams", filter={})
+    assert (error["code"], "filter.name" in error["message"]) == ("bad_request", True)
+    bad.end()
+
+
+def test_lines_that_a_listener_did_not_take_are_counted(stream_hub: Hub, lines: Lines) -> None:
+    slow, quick = Peer(stream_hub), Peer(stream_hub)
+    for peer in (slow, quick):
+        peer.ask("subscribe", topic="log_streams", filter={"name": "a"})
+        peer.topic_frame()
+    total = 400
+    for n in range(total):
+        lines.open_now["a"].send({"n": n, "text": "x" * 10_000}, weight=7)
+        assert quick.deltas({"n": n, "text": "x" * 10_000})[0].get("skipped") is None
+    seen = skipped = 0
+    while True:
+        delta = slow.topic_frame()
+        seen, skipped = seen + 1, skipped + delta.get("skipped", 0)
+        if delta["data"]["n"] == total - 1:
+            break
+    assert skipped > 0
+    assert seen * 7 + skipped == total * 7
+    slow.end()
+    quick.end()

@@ -48,6 +48,8 @@ interface Frame {
   topic?: string
   kind?: 'snapshot' | 'delta'
   seq?: number
+  /** Number of the message before this one, among those for this subscription. */
+  prev?: number
   ts?: number
   time?: string
   /** When the server last saw the whole plant; null: never yet. */
@@ -241,10 +243,12 @@ export class LiveConnection {
     if (frame.kind === 'snapshot') {
       topic.seq = frame.seq
       topic.handler.snapshot(Array.isArray(frame.data) ? frame.data : [])
-    } else if (topic.seq !== null && frame.seq === topic.seq + 1) {
+    } else if (topic.seq === null || frame.seq <= topic.seq) {
+      return
+    } else if ((frame.prev ?? frame.seq - 1) <= topic.seq) {
       topic.seq = frame.seq
       topic.handler.delta(frame.data)
-    } else if (topic.seq !== null && frame.seq > topic.seq) {
+    } else {
       // Something was lost on the way: only a new snapshot is the truth again.
       topic.seq = null
       this.send('subscribe', frame.topic)

@@ -1,0 +1,126 @@
+"""The other end of a live connection: a hub's thread talks to it over a socket pair."""
+
+import json
+import socket
+import threading
+import time
+import zlib
+from typing import Any
+
+from wsproto import ConnectionType
+from wsproto.connection import Connection
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+
+from control_plane.live.connection import Visitor
+from control_plane.live.hub import Hub
+
+DEADLINE_S = 10.0
+
+
+class Peer:
+    """Speaks as a browser would; :meth:`frame` waits for what the hub says."""
+
+    def __init__(self, hub: Hub, visitor: Visitor | None = None, **features: bool) -> None:
+        self.visitor = visitor or Visitor(user="alice")
+        hub.take_seat(self.visitor)
+        here, there = socket.socketpair()
+        self.sock = here
+        self.sock.settimeout(DEADLINE_S)
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self.pings = 0
+        self.wire_bytes = 0
+        self.answers_pings = True
+        self._frames: list[dict[str, Any]] = []
+        self._wsproto = Connection(ConnectionType.CLIENT)
+        self._text = ""
+        self._bytes = b""
+        self._id = 0
+        self._thread = threading.Thread(target=self._serve, args=(hub, there))
+        self._thread.start()
+        if features:
+            self.ask("hello", features=features)
+
+    def _serve(self, hub: Hub, sock: socket.socket) -> None:
+        hub.serve(sock, self.visitor)
+        hub.leave_seat(self.visitor)
+        sock.close()
+
+    def end(self) -> None:
+        self.sock.close()
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+
+    def send(self, text: str) -> None:
+        self.sock.sendall(self._wsproto.send(TextMessage(data=text)))
+
+    def ask(self, op: str, **fields: object) -> dict[str, Any]:
+        """Send a request and return its answer."""
+        self._id += 1
+        self.send(json.dumps({"id": self._id, "op": op, **fields}))
+        while True:
+            answer = self.frame("ack", "error", "pong")
+            if answer["id"] == self._id:
+                return answer
+
+    def frame(self, *types: str) -> dict[str, Any]:
+        """Return the next frame of one of these types, of any by default."""
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            for n, frame in enumerate(self._frames):
+                if not types or frame["type"] in types:
+                    return self._frames.pop(n)
+            self._read()
+        raise AssertionError(f"no frame of {types}")
+
+    def deltas(self, until: Any) -> list[dict[str, Any]]:
+        """Return the frames of a topic up to the one whose data is ``until``."""
+        found = []
+        while not found or found[-1]["data"] != until:
+            found.append(self.topic_frame())
+        return found
+
+    def topic_frame(self) -> dict[str, Any]:
+        return self.frame(
+            "process_status_update", "health_check_result", "performance_metrics", "error_alert",
+            "log_stream",
+        )  # fmt: skip
+
+    def wait_closed(self) -> int:
+        while self.close_code is None:
+            self._read()
+        return self.close_code
+
+    def _read(self) -> None:
+        data = self.sock.recv(1 << 16)
+        self.wire_bytes += len(data)
+        if not data:
+            self.close_code = self.close_code or 1006
+            return
+        self._wsproto.receive_data(data)
+        for event in self._wsproto.events():
+            self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case TextMessage():
+                self._text += event.data
+                if event.message_finished:
+                    self._keep(self._text)
+                    self._text = ""
+            case BytesMessage():
+                self._bytes += bytes(event.data)
+                if event.message_finished:
+                    assert self._bytes[0] == 1
+                    self._keep(zlib.decompress(self._bytes[1:], -zlib.MAX_WBITS).decode())
+                    self._bytes = b""
+            case Ping():
+                self.pings += 1
+                if self.answers_pings:
+                    self.sock.sendall(self._wsproto.send(event.response()))
+            case CloseConnection():
+                self.close_code, self.close_reason = event.code, event.reason or ""
+
+    def _keep(self, text: str) -> None:
+        frame = json.loads(text)
+        self._frames.extend(frame if isinstance(frame, list) else [frame])
