@@ -1,6 +1,7 @@
 """The parts without threads, which the command line and the running control plane share."""
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from collectors.contract.heartbeat import Heartbeat, HeartbeatError, parse_heart
 from collectors.contract.ledger import ledger_path
 from control_plane.account_commands import AccountCommands
 from control_plane.auditor import Auditor
+from control_plane.auth.gate import Gate
+from control_plane.auth.permissions import Actor, Role
 from control_plane.backup.restore import refuse_half_restored
 from control_plane.clock import Clock, SystemClock
 from control_plane.collector_changes import CollectorChanges
@@ -24,6 +27,7 @@ from control_plane.operations import CollectorFacts, CommandMemory, ProcessComma
 from control_plane.program_logs import ProgramLogs
 from control_plane.settings import Settings
 from control_plane.storage.accounts import Accounts
+from control_plane.storage.api_tokens import ApiTokens
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.database import StateDatabase
@@ -36,6 +40,9 @@ from control_plane.supervisor.program_files import check_program_name, may_be_co
 from control_plane.supervisor.transport import UnixAddress
 from control_plane.telemetry.heartbeats import latest_heartbeat
 
+log = logging.getLogger(__name__)
+
+_GATE = Actor(name="gate", role=Role.VIEWER, origin="control-plane")
 _DIRECTORIES = ("run", "run/heartbeat", "run/lock", "log", "spool", "history", "collectors.d")
 
 
@@ -70,6 +77,8 @@ class Console:
     audit: Auditor
     desired: DesiredStates
     accounts: Accounts
+    tokens: ApiTokens
+    gate: Gate
     account_commands: AccountCommands
     process_commands: ProcessCommands
     device_commands: DeviceCommands
@@ -101,7 +110,8 @@ def build_console(
     )
     local = nodes.local
     audit = Auditor(AuditTrail(database), clock)
-    desired, accounts = DesiredStates(database), Accounts(database)
+    desired = DesiredStates(database)
+    accounts, tokens = Accounts(database), ApiTokens(database)
     memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
     facts = _facts(settings, nodes)
     changes = CollectorChanges(
@@ -112,6 +122,7 @@ def build_console(
         desired,
         clock,
     )
+    gate = Gate(_ban_noted_by(audit), clock.monotonic)
     return Console(
         settings=settings,
         clock=clock,
@@ -123,7 +134,9 @@ def build_console(
         audit=audit,
         desired=desired,
         accounts=accounts,
-        account_commands=AccountCommands(accounts, audit, clock),
+        tokens=tokens,
+        gate=gate,
+        account_commands=AccountCommands(accounts, tokens, gate, audit, clock),
         process_commands=ProcessCommands(nodes, memory, clock, facts, wake),
         device_commands=DeviceCommands(nodes, audit, clock, facts),
         maintenance=MaintenanceCommands(
@@ -135,6 +148,15 @@ def build_console(
         ),
         applied_migrations=tuple(applied),
     )
+
+
+def _ban_noted_by(audit: Auditor) -> Callable[[str, str, float], None]:
+    def note(address: str, reason: str, seconds: float) -> None:
+        log.warning("client banned", extra={"address": address, "reason": reason})
+        detail = f"{reason}, {seconds:.0f} s"
+        audit.note(_GATE, "client.ban", address, "done", detail)
+
+    return note
 
 
 def _facts(settings: Settings, nodes: Nodes) -> CollectorFacts:

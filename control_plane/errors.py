@@ -288,6 +288,30 @@ class UnknownUser(ControlPlaneError):
     code = "unknown_user"
 
 
+class LastAdmin(ControlPlaneError):
+    """Without this user nobody could administer the installation any more."""
+
+    code = "last_admin"
+
+
+class UnknownToken(ControlPlaneError):
+    """No API token of this name exists."""
+
+    code = "unknown_token"
+
+
+class BadExpiry(ControlPlaneError):
+    """An API token would expire before it could be used."""
+
+    code = "bad_expiry"
+
+
+class UnknownSession(ControlPlaneError):
+    """No open session has this id, or it is somebody else's."""
+
+    code = "unknown_session"
+
+
 class NotPermitted(ControlPlaneError):
     """The role does not allow this."""
 
@@ -306,6 +330,12 @@ class RateLimited(ControlPlaneError):
     """Too many attempts; ``retry_after_s`` says when to come back."""
 
     code = "rate_limited"
+
+
+class ClientBanned(RateLimited):
+    """This address did what no honest client does; ``retry_after_s`` says until when it is out."""
+
+    code = "client_banned"
 
 
 class TooManyClients(ControlPlaneError):

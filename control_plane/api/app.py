@@ -16,6 +16,7 @@ from control_plane.api.logs import logs_blueprint
 from control_plane.api.metrics import metrics_blueprint
 from control_plane.api.nodes import nodes_blueprint
 from control_plane.api.panel import panel_blueprint
+from control_plane.api.people import people_blueprint
 from control_plane.api.processes import processes_blueprint
 from control_plane.api.recovery import recovery_blueprint
 from control_plane.api.session import session_blueprint
@@ -68,6 +69,7 @@ def create_app(plane: ControlPlane) -> Flask:
         return response
 
     app.register_blueprint(session_blueprint(plane))
+    app.register_blueprint(people_blueprint(plane))
     app.register_blueprint(processes_blueprint(plane))
     app.register_blueprint(logs_blueprint(plane))
     app.register_blueprint(log_integrity_blueprint(plane))

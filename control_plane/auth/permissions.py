@@ -20,7 +20,10 @@ class Permission(enum.StrEnum):
     """Write values to devices, where a point is marked writable."""
     CONFIGURE = "configure"
     """Change what collectors collect."""
+    AUDIT = "audit"
+    """Read, check and export the audit trail."""
     ADMINISTER = "administer"
+    """Collector files, users, API tokens, sessions of others."""
 
 
 _ALLOWED: dict[Role, frozenset[Permission]] = {

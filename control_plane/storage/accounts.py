@@ -1,16 +1,24 @@
-"""Users, their sessions, API tokens and the one-time set-up token.
+"""Users, their sessions and the one-time set-up token.
 
 Only hashes of tokens are stored: who reads the database cannot sign in with what is there.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import peewee
 
-from control_plane.errors import BadSetupToken, UnknownUser, UserExists
+from control_plane.errors import (
+    BadSetupToken,
+    LastAdmin,
+    UnknownSession,
+    UnknownUser,
+    UserExists,
+)
+from control_plane.storage.columns import fit
 from control_plane.storage.database import StateDatabase
-from control_plane.storage.models import ApiToken, Session, SetupToken, User
+from control_plane.storage.models import Session, SetupToken, User
 from control_plane.storage.times import from_ms, to_ms
 
 SESSION_IDLE = timedelta(minutes=30)
@@ -18,6 +26,8 @@ SESSION_IDLE = timedelta(minutes=30)
 SESSION_LONGEST = timedelta(hours=12)
 SETUP_TOKEN_LIFE = timedelta(minutes=15)
 _TOUCH_EVERY_MS = 60_000
+_ID_CHARACTERS = 16
+_ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +38,27 @@ class Account:
     role: str
     password_hash: str
     created_at: datetime
+    disabled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSession:
-    """A session that is still valid."""
+    """A session that is still valid.
 
+    Attributes:
+        id: Names it to people; nobody can sign in with it.
+        origin: Address that signed in.
+        user_agent: What the browser says it is.
+    """
+
+    id: str
     name: str
     role: str
     csrf_token: str
+    origin: str
+    user_agent: str
+    created_at: datetime
+    last_used_at: datetime
 
 
 class Accounts:
@@ -65,14 +87,29 @@ class Accounts:
 
     def set_password(self, name: str, password_hash: str) -> None:
         """Set the password and end the user's sessions; raises UnknownUser."""
-        with self._database.connection() as db, db.atomic():
-            row = User.get_or_none(User.name == name)
-            if row is None:
-                raise UnknownUser(name=name)
-            User.update(password_hash=password_hash).where(User.id == row.id).execute()
-            Session.delete().where(Session.user == row.id).execute()
+        self._change(name, password_hash=password_hash)
 
-    def open_session(self, name: str, token_hash: str, csrf_token: str, now: datetime) -> None:
+    def set_role(self, name: str, role: str) -> None:
+        """Set the role and end the user's sessions; raises UnknownUser or LastAdmin."""
+        self._change(name, role=role)
+
+    def disable(self, name: str, now: datetime) -> None:
+        """Let nobody sign in by this name and end its sessions; raises as :meth:`set_role`."""
+        self._change(name, disabled_ms=to_ms(now))
+
+    def enable(self, name: str) -> None:
+        """Undo :meth:`disable`; raises UnknownUser."""
+        self._change(name, disabled_ms=None)
+
+    def open_session(
+        self,
+        name: str,
+        token_hash: str,
+        csrf_token: str,
+        now: datetime,
+        came_from: tuple[str, str] = ("", ""),
+    ) -> None:
+        """``came_from`` is the address and what the browser says it is."""
         with self._database.connection():
             Session.create(
                 token_hash=token_hash,
@@ -80,32 +117,37 @@ class Accounts:
                 csrf_token=csrf_token,
                 created_ms=to_ms(now),
                 last_used_ms=to_ms(now),
+                origin=fit(came_from[0], 80),
+                user_agent=fit(came_from[1], 200),
             )
 
     def session(self, token_hash: str, now: datetime) -> OpenSession | None:
         """Return the session and note its use, or ``None`` if it has ended."""
         with self._database.connection():
-            row = (
-                Session.select(Session, User)
-                .join(User)
-                .where(
-                    Session.token_hash == token_hash,
-                    Session.last_used_ms > to_ms(now - SESSION_IDLE),
-                    Session.created_ms > to_ms(now - SESSION_LONGEST),
-                )
-                .first()
-            )
+            row = _open(now).where(Session.token_hash == token_hash).first()
             if row is None:
                 return None
             if row.last_used_ms < to_ms(now) - _TOUCH_EVERY_MS:
                 Session.update(last_used_ms=to_ms(now)).where(
                     Session.token_hash == token_hash
                 ).execute()
-            return OpenSession(name=row.user.name, role=row.user.role, csrf_token=row.csrf_token)
+            return _session(row)
+
+    def sessions(self, now: datetime) -> list[OpenSession]:
+        """Return the open sessions of everybody, the newest first."""
+        with self._database.connection():
+            return [_session(row) for row in _open(now).order_by(Session.created_ms.desc())]
 
     def end_session(self, token_hash: str) -> None:
         with self._database.connection():
             Session.delete().where(Session.token_hash == token_hash).execute()
+
+    def revoke_session(self, session_id: str) -> None:
+        """End the session of this :attr:`OpenSession.id`; raises UnknownSession."""
+        with self._database.connection():
+            named = Session.token_hash.startswith(session_id)
+            if len(session_id) != _ID_CHARACTERS or not Session.delete().where(named).execute():
+                raise UnknownSession(id=session_id)
 
     def remove_ended_sessions(self, now: datetime) -> int:
         """Delete what can no longer be used and return how many rows that were."""
@@ -114,20 +156,6 @@ class Accounts:
                 Session.created_ms <= to_ms(now - SESSION_LONGEST)
             )
             return int(Session.delete().where(ended).execute())
-
-    def add_token(self, name: str, role: str, token_hash: str, now: datetime) -> None:
-        """Raises UserExists when a token of this name exists."""
-        with self._database.connection():
-            try:
-                ApiToken.create(name=name, role=role, token_hash=token_hash, created_ms=to_ms(now))
-            except peewee.IntegrityError:
-                raise UserExists(name=name) from None
-
-    def token(self, token_hash: str) -> tuple[str, str] | None:
-        """Return (name, role) of a token, or ``None`` if there is none."""
-        with self._database.connection():
-            row = ApiToken.get_or_none(ApiToken.token_hash == token_hash)
-            return None if row is None else (row.name, row.role)
 
     def replace_setup_token(self, token_hash: str, now: datetime) -> None:
         """Make this the only set-up token that works."""
@@ -146,7 +174,32 @@ class Accounts:
             used = SetupToken.delete().where(valid).execute()
             if not used or User.select().exists():
                 raise BadSetupToken
-            _insert_user(name, "admin", password_hash, now)
+            _insert_user(name, _ADMIN, password_hash, now)
+
+    def _change(self, name: str, **columns: Any) -> None:
+        """Change the user and end its sessions: who is signed in has the rights of before."""
+        with self._database.connection() as db, db.atomic():
+            row = User.get_or_none(User.name == name)
+            if row is None:
+                raise UnknownUser(name=name)
+            User.update(**columns).where(User.id == row.id).execute()
+            Session.delete().where(Session.user == row.id).execute()
+            can_administer = (User.role == _ADMIN) & User.disabled_ms.is_null()
+            was_admin = row.role == _ADMIN and row.disabled_ms is None
+            if was_admin and not User.select().where(can_administer).exists():
+                raise LastAdmin(name=name)
+
+
+def _open(now: datetime) -> Any:
+    return (
+        Session.select(Session, User)
+        .join(User)
+        .where(
+            Session.last_used_ms > to_ms(now - SESSION_IDLE),
+            Session.created_ms > to_ms(now - SESSION_LONGEST),
+            User.disabled_ms.is_null(),
+        )
+    )
 
 
 def _insert_user(name: str, role: str, password_hash: str, now: datetime) -> None:
@@ -162,4 +215,18 @@ def _account(row: User) -> Account:
         role=row.role,
         password_hash=row.password_hash,
         created_at=from_ms(row.created_ms),
+        disabled_at=None if row.disabled_ms is None else from_ms(row.disabled_ms),
+    )
+
+
+def _session(row: Session) -> OpenSession:
+    return OpenSession(
+        id=row.token_hash[:_ID_CHARACTERS],
+        name=row.user.name,
+        role=row.user.role,
+        csrf_token=row.csrf_token,
+        origin=row.origin,
+        user_agent=row.user_agent,
+        created_at=from_ms(row.created_ms),
+        last_used_at=from_ms(row.last_used_ms),
     )

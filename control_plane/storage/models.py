@@ -33,6 +33,7 @@ class User(_Table):
     role = peewee.CharField(max_length=16)
     password_hash = peewee.TextField()
     created_ms = peewee.BigIntegerField()
+    disabled_ms = peewee.BigIntegerField(null=True)
 
     class Meta:
         table_name = "users"
@@ -44,6 +45,8 @@ class Session(_Table):
     csrf_token = peewee.CharField(max_length=64)
     created_ms = peewee.BigIntegerField()
     last_used_ms = peewee.BigIntegerField(index=True)
+    origin = peewee.CharField(max_length=80, default="")
+    user_agent = peewee.CharField(max_length=200, default="")
 
     class Meta:
         table_name = "sessions"
@@ -55,6 +58,9 @@ class ApiToken(_Table):
     token_hash = peewee.CharField(max_length=64, unique=True)
     role = peewee.CharField(max_length=16)
     created_ms = peewee.BigIntegerField()
+    expires_ms = peewee.BigIntegerField(null=True)
+    last_used_ms = peewee.BigIntegerField(null=True)
+    created_by = peewee.CharField(max_length=80, default="")
 
     class Meta:
         table_name = "api_tokens"
@@ -77,6 +83,7 @@ class AuditEntry(_Table):
     target = peewee.CharField(max_length=80)
     outcome = peewee.CharField(max_length=16)
     detail = peewee.TextField(default="")
+    mac = peewee.CharField(max_length=64, default="")
 
     class Meta:
         table_name = "audit"

@@ -1,6 +1,7 @@
 """Backup and restore: between both engines, while writers write, and with damaged archives."""
 
 import errno
+import hashlib
 import itertools
 import json
 import shutil
@@ -44,6 +45,7 @@ from control_plane.errors import (
 )
 from control_plane.settings import Settings, load_settings
 from control_plane.storage.accounts import Accounts
+from control_plane.storage.api_tokens import ApiTokens, TokenFacts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.database import StateDatabase
@@ -95,7 +97,8 @@ def fill(settings: Settings) -> StateDatabase:
     database.migrate(settings.home / "run")
     accounts, history = Accounts(database), ProcessHistory(database)
     accounts.add_user("alice", "admin", "hash", NOW)
-    accounts.add_token("ci", "viewer", "token-hash", NOW)
+    facts = TokenFacts(name="ci", role="viewer", created_at=NOW)
+    ApiTokens(database).add(facts, "token-hash")
     accounts.open_session("alice", "session", "csrf", NOW)
     AuditTrail(database).record(EVENT)
     DesiredStates(database).want("line1", Desired.STOP, "bob", NOW)
@@ -516,9 +519,16 @@ def test_a_backup_of_an_older_schema_is_brought_up_to_date(archive: Path, tmp_pa
         manifest["schema"] = ["0001_initial"]
         gone = ("state/desired_states.jsonl", "state/config_texts.jsonl")
         manifest["members"] = [m for m in manifest["members"] if m["name"] not in gone]
-        members[MANIFEST] = json.dumps(manifest).encode()
         for name in gone:
             members.pop(name)
+        for table, newer in (("users", 1), ("api_tokens", 3), ("audit", 1)):
+            name = f"state/{table}.jsonl"
+            rows = [json.loads(line)[:-newer] for line in members[name].splitlines()]
+            members[name] = "\n".join([*map(json.dumps, rows), ""]).encode()
+            (member,) = [m for m in manifest["members"] if m["name"] == name]
+            member["size_bytes"] = len(members[name])
+            member["sha256"] = hashlib.sha256(members[name]).hexdigest()
+        members[MANIFEST] = json.dumps(manifest).encode()
 
     rewrite(archive, older)
     settings = installation(tmp_path / "home")

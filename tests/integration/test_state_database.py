@@ -17,6 +17,7 @@ from control_plane.domain.health import (
 from control_plane.domain.process import Desired
 from control_plane.errors import BadSetupToken, StorageError, UnknownUser, UserExists
 from control_plane.storage.accounts import SESSION_IDLE, SESSION_LONGEST, Accounts
+from control_plane.storage.api_tokens import ApiTokens, TokenFacts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
@@ -74,11 +75,13 @@ def test_names_of_users_and_tokens_are_unique(database: StateDatabase) -> None:
     accounts.add_user("alice", "admin", "hash", NOW)
     with pytest.raises(UserExists):
         accounts.add_user("alice", "viewer", "hash", NOW)
-    accounts.add_token("ci", "viewer", "hash", NOW)
+    tokens = ApiTokens(database)
+    facts = TokenFacts(name="ci", role="viewer", created_at=NOW)
+    tokens.add(facts, "hash")
     with pytest.raises(UserExists):
-        accounts.add_token("ci", "viewer", "hash2", NOW)
-    assert accounts.token("hash") == ("ci", "viewer")
-    assert accounts.token("hash2") is None
+        tokens.add(facts, "hash2")
+    assert tokens.find("hash", NOW).name == "ci"
+    assert tokens.find("hash2", NOW) is None
 
 
 def test_a_command_is_remembered_so_that_its_restart_is_not_counted(

@@ -36,8 +36,10 @@ from control_plane.domain.recovery import (
     ProcessErrorType,
     RecoveryAction,
 )
+from control_plane.errors import UnknownSession
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.alerts import AlertFilter, Alerts, Memory
+from control_plane.storage.api_tokens import ApiTokens, TokenFacts
 from control_plane.storage.audit import AuditTrail
 from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.database import StateDatabase
@@ -96,6 +98,14 @@ CONFIG = ConfigRevision(
     comment="", size_bytes=4,
 )  # fmt: skip
 
+TOKEN = TokenFacts(name="ci", role="viewer", created_at=NOW)
+
+
+def not_found(error: type[Exception], use: Callable[[], object]) -> None:
+    with pytest.raises(error):
+        use()
+
+
 USES: dict[type, dict[str, Callable[[Any], object]]] = {
     Alerts: {
         "write": lambda r: r.write([FIRED], MEMORY),
@@ -130,8 +140,16 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
         "end_session": lambda r: r.end_session("s"),
         "set_password": lambda r: r.set_password("alice", "hash"),
         "remove_ended_sessions": lambda r: r.remove_ended_sessions(NOW),
-        "add_token": lambda r: r.add_token("ci", "viewer", "hash", NOW),
-        "token": lambda r: r.token("hash"),
+        "sessions": lambda r: r.sessions(NOW),
+        "revoke_session": lambda r: not_found(UnknownSession, lambda: r.revoke_session("0" * 16)),
+        "set_role": lambda r: r.set_role("bob", "operator"),
+        "disable": lambda r: r.disable("bob", NOW),
+        "enable": lambda r: r.enable("bob"),
+    },
+    ApiTokens: {
+        "add": lambda r: r.add(TOKEN, "hash"),
+        "find": lambda r: r.find("hash", NOW),
+        "revoke": lambda r: r.revoke("ci"),
     },
     AuditTrail: {
         "record": lambda r: r.record(EVENT),
