@@ -90,7 +90,7 @@ _LIMITS: Final = {
 
 def _visitor(plane: ControlPlane) -> Visitor:
     """Return who asks, with the means to look later whether that still holds."""
-    actor, accounts, clock = g.actor, plane.console.accounts, plane.console.clock
+    actor, console = g.actor, plane.console
     cookie = request.cookies.get(cookie_name(plane))
     _, _, bearer = request.headers.get("Authorization", "").partition(" ")
     hashed = token_hash(bearer.strip() if bearer else cookie or "")
@@ -98,10 +98,10 @@ def _visitor(plane: ControlPlane) -> Visitor:
     def verdict() -> int | None:
         """Watching the panel counts as using the session."""
         if bearer:
-            found = accounts.token(hashed)
-            role = None if found is None else found[1]
+            token = console.tokens.find(hashed, console.clock.now())
+            role = None if token is None else token.role
         else:
-            session = accounts.session(hashed, clock.now())
+            session = console.accounts.session(hashed, console.clock.now())
             role = None if session is None else session.role
         if role is None:
             return CLOSE_SESSION_ENDED
