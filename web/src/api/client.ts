@@ -37,6 +37,7 @@ import type {
   SystemState,
   WriteResult,
 } from '@/api/schema'
+import type { Timeline } from '@/api/timeline_schema'
 
 /** What the server, or the lack of one, answered. ``code`` is stable; ``detail`` is for people. */
 export class ApiError extends Error {
@@ -168,7 +169,7 @@ export const api = {
     const query = new URLSearchParams({ process: name })
     const [present, past] = await Promise.all([
       request<Recovery>(`/api/v1/recovery?${query}`, { signal }),
-      request<{ decisions: RecoveryRecord[] }>(`/api/v1/recovery/decisions?${query}&limit=10`, { signal }),
+      request<{ decisions: RecoveryRecord[] }>(`/api/v1/recovery/decisions?${query}&limit=50`, { signal }),
     ])
     return { state: present.collectors[0] ?? null, isDryRun: present.dry_run, past: past.decisions }
   },
@@ -176,6 +177,8 @@ export const api = {
     request<Maintenance>('/api/v1/maintenance', { method: 'POST', body: { process, minutes, reason } }),
   endMaintenance: (process: string) =>
     request<undefined>(`/api/v1/maintenance/${encodeURIComponent(process)}`, { method: 'DELETE' }),
+  timeline: (name: string, from: string, to: string, signal?: AbortSignal) =>
+    request<Timeline>(`${processPath(name)}/timeline?${new URLSearchParams({ from, to })}`, { signal }),
   logs: (name: string, tail: number, cursor: string | null, signal?: AbortSignal) => {
     const query = new URLSearchParams({ tail: String(tail) })
     if (cursor !== null) query.set('cursor', cursor)

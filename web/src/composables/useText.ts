@@ -1,7 +1,7 @@
 import { useI18n } from 'vue-i18n'
 
 import type { ApiError } from '@/api/client'
-import type { Check, Point } from '@/api/schema'
+import type { Point } from '@/api/schema'
 import { catalogue } from '@/i18n'
 import {
   durationPhrase,
@@ -34,7 +34,7 @@ export function useText() {
     elapsed: (ms: number) => phrase(elapsedPhrase(ms, locale.value)),
     instant: (iso: string | null, nowMs: number) =>
       iso === null ? NO_VALUE : formatInstant(Date.parse(iso), nowMs),
-    reason: (check: Check) => checkSentence(check, catalogue.value),
+    reason: (check: Parameters<typeof checkSentence>[0]) => checkSentence(check, catalogue.value),
     advice: (code: string) => recommendationSentence(code, catalogue.value),
     /** The server's own words, or ours where it could not speak. */
     problem: (error: ApiError) =>

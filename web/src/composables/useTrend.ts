@@ -11,6 +11,7 @@ export const RANGES = [
   { key: '1h', minutes: 60 },
   { key: '6h', minutes: 360 },
   { key: '24h', minutes: 1440 },
+  { key: '7d', minutes: 10_080 },
 ] as const
 
 export type RangeKey = (typeof RANGES)[number]['key']
@@ -27,7 +28,7 @@ export interface Curve {
 }
 
 /** The history of the chosen points: whole once, then what is new every two seconds. */
-export function useTrend(points: () => readonly Point[], nowMs: () => number) {
+export function useTrend(points: () => readonly Pick<Point, 'series'>[], nowMs: () => number) {
   const range = ref<RangeKey>('5m')
   /** A stretch that the user dragged out; null while the chart follows the present. */
   const zoom = shallowRef<{ fromMs: number; toMs: number } | null>(null)

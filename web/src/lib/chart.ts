@@ -26,6 +26,8 @@ const BAND_ALPHA = '26'
 const AXIS_FONT = '12px system-ui, sans-serif'
 const COLUMNS = 3
 const BANDS_UP_TO = 2
+/** Wide enough for the names of the lanes above the chart. */
+const FIRST_AXIS_PX = 76
 
 /** Time marks: seconds only when zoomed in that far, the date at midnight and at the left edge. */
 function timeMarks(_chart: uPlot, splits: number[], _axis: number, _space: number, step: number) {
@@ -63,7 +65,7 @@ function valueAxes(curves: readonly ChartCurve[], colours: ChartColours): uPlot.
     return {
       scale: scaleOf(unit),
       side: position % 2 === 0 ? 3 : 1,
-      size: 52,
+      size: position === 0 ? FIRST_AXIS_PX : 52,
       stroke: units.length > 1 && own ? own : colours.axis,
       font: AXIS_FONT,
       grid: { show: position === 0, stroke: colours.grid, width: 1 },
@@ -95,7 +97,7 @@ export function chartOptions(
 ): uPlot.Options {
   return {
     ...size,
-    padding: [12, 8, 0, 0],
+    padding: [12, 8, 0, curves.length === 0 ? FIRST_AXIS_PX : 0],
     legend: { show: false },
     cursor: {
       drag: { x: true, y: false, setScale: false },

@@ -13,9 +13,12 @@ export function fill(text: string, params: Params): string {
 }
 
 /** The reason that a check gives, in the catalogue's language; English if it is not in there. */
-export function checkSentence(check: Check, catalogue: Catalogue): string {
+export function checkSentence(
+  check: Pick<Check, 'code' | 'params'> & Partial<Pick<Check, 'message'>>,
+  catalogue: Catalogue,
+): string {
   const text = catalogue[`check.${check.code}`]
-  return text === undefined ? check.message : fill(text, check.params)
+  return text === undefined ? (check.message ?? check.code) : fill(text, check.params)
 }
 
 /** What to do about it; null when this panel is older than the server and knows no such advice. */
