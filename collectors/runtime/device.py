@@ -162,7 +162,7 @@ class DeviceTask:
                     await self._driver.close()
                     await self._pause(lost)
         finally:
-            self._set_connected(False)
+            self._set_connected(False, is_news=True)
             self._writes.fail_all(ConnectionLost("the connection was closed"))
             await self._driver.close()
 
@@ -176,7 +176,8 @@ class DeviceTask:
             group.schedule.start_now(now)
         self.state.last_connect_time = datetime.now(UTC)
         self.state.connects += 1
-        self._set_connected(True)
+        # A silent device accepts again and again: only an answer would be news.
+        self._set_connected(True, is_news=not self._reachability.is_out)
 
     async def _poll(self) -> None:
         connected_mono = time.monotonic()
@@ -217,7 +218,8 @@ class DeviceTask:
         due = group.schedule.due_s
         reading = await self._driver.read(group.id)
         ended = time.monotonic()
-        self._reachability.note_answer()
+        if self._reachability.note_answer():
+            self._outlet.connection_changed()
         if self._groups.get(group.id) is not group:
             return  # a reload has replaced the group meanwhile
         if group.schedule.is_late_by(started - due):
@@ -235,7 +237,6 @@ class DeviceTask:
             # Perhaps only this answer was lost: the way to the device is good.
             delay_s = min(delay_s, self._next_due_mono(now) - now)
         self.state.next_attempt_mono = now + delay_s
-        self._outlet.connection_changed()
         await asyncio.sleep(delay_s)
 
     def _next_due_mono(self, now: float) -> float:
@@ -247,8 +248,9 @@ class DeviceTask:
             self._ring()
 
     def _note_lost(self, lost: ConnectionLost) -> None:
+        is_news = not self._reachability.is_out
         self._reachability.note_lost(lost)
-        self._set_connected(False)
+        self._set_connected(False, is_news=is_news)
         self._writes.fail_all(lost)
         self._mark_points_lost(lost)
 
@@ -259,10 +261,11 @@ class DeviceTask:
             if lost is not None:
                 self._outlet.deliver(lost, None)
 
-    def _set_connected(self, is_connected: bool) -> None:
+    def _set_connected(self, is_connected: bool, *, is_news: bool) -> None:
         if self.state.is_connected is not is_connected:
             self.state.is_connected = is_connected
             self.state.since = datetime.now(UTC)
+        if is_news:
             self._outlet.connection_changed()
 
 

@@ -42,10 +42,19 @@ class Reachability:
         self._silences = 0
         self._has_answered = False
 
-    def note_answer(self) -> None:
-        """Take an answer. Only that ends an outage: some gateways accept every connection."""
+    @property
+    def is_out(self) -> bool:
+        """Tell whether there has been no answer since a loss."""
+        return self._lost_mono is not None
+
+    def note_answer(self) -> bool:
+        """Take an answer. Only that ends an outage: some gateways accept every connection.
+
+        Returns:
+            Whether it is the first one of a connection.
+        """
         if self._has_answered:
-            return
+            return False
         self._has_answered = True
         self._silences = 0
         self._state.is_parked = False
@@ -55,6 +64,7 @@ class Reachability:
             facts |= {"outage_s": round(outage_s, 3), "failures": self._failures}
         _log.info("device answers", extra=facts)
         self._failures, self._lost_mono = 0, None
+        return True
 
     def note_lost(self, lost: ConnectionLost) -> None:
         """Take a loss, or another one of the same outage."""

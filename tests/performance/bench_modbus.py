@@ -192,13 +192,17 @@ def _has_unread(beat: Heartbeat, config: dict[str, object]) -> bool:
     return len(beat.connections) < len(devices) or len(unread) > 1
 
 
+def _wait_until_read(beat: Callable[[], Heartbeat | None], config: dict[str, object]) -> None:
+    deadline = time.monotonic() + 120
+    while (first := beat()) is None or not first.groups or _has_unread(first, config):
+        assert time.monotonic() < deadline, "the collector does not read everything"
+        time.sleep(0.1)
+
+
 def measure(config: dict[str, object], settle_s: float, seconds: float) -> dict[str, float]:
     """Return CPU share, µs a point, lateness and memory of a running collector."""
     with collector(config) as (pid, beat):
-        deadline = time.monotonic() + 120
-        while (first := beat()) is None or not first.groups or _has_unread(first, config):
-            assert time.monotonic() < deadline, "the collector does not read everything"
-            time.sleep(0.1)
+        _wait_until_read(beat, config)
         time.sleep(settle_s)
         before, cpu_before, started = beat(), cpu_s(pid), time.monotonic()
         assert before is not None
@@ -311,12 +315,32 @@ def bench_limit(seconds: float = 8.0) -> None:
             show("pymodbus alone", json.loads(line))
 
 
-def bench_dead(seconds: float = 20.0) -> None:
-    print("50 devices x 1000 registers each second; then one of them accepts and is silent")
-    with devices(50) as ports, _silent() as silent:
-        alive = measure(document(ports, 1.0), _FORGET_START_S, seconds)
-        show("all answer", alive)
-        show("one is dead", measure(document([*ports[:49], silent], 1.0), _FORGET_START_S, seconds))
+def bench_dead(minutes: int = 3) -> None:
+    """Run three collectors side by side, so that what else the machine does meets them alike."""
+    print("50 devices x 1000 registers each second; one of them silent, or refusing, or none")
+    with devices(50) as ports, _silent() as silent, contextlib.ExitStack() as running:
+        dead_ports = {"all answer": ports[49], "one is silent": silent, "one refuses": 1}
+        beats = {}
+        for name, port in dead_ports.items():
+            config = document([*ports[:49], port], 1.0)
+            _, beats[name] = running.enter_context(collector(config))
+            _wait_until_read(beats[name], config)
+        time.sleep(_FORGET_START_S)
+        late_ms: dict[str, list[float]] = {name: [] for name in beats}
+        for minute in range(minutes):
+            time.sleep(60.0 if minute else 0.0)
+            for name, beat in beats.items():
+                newest = beat()
+                assert newest is not None
+                late_ms[name].append(newest.groups[0].late_p99_ms or 0.0)
+    usual_ms = late_ms["all answer"]
+    for name, found in late_ms.items():
+        ratio = statistics.median(late / usual for late, usual in zip(found, usual_ms, strict=True))
+        figures = {
+            "late_p99_ms": statistics.median(found),
+            "change_percent": 100 * (ratio - 1),
+        }
+        show(name, figures | {f"minute {n}": late for n, late in enumerate(found, 1)})
 
 
 @contextmanager

@@ -101,13 +101,14 @@ class Bench:
     samples: list[Sample] = field(default_factory=list)
     drivers: list[ScriptedDriver] = field(default_factory=list)
     crashes: list[BaseException] = field(default_factory=list)
+    news: int = 0
 
     def __post_init__(self) -> None:
         self.task = DeviceTask(
             self.config.devices[0],
             self.make_driver,
             Outlet(
-                deliver=self.deliver, connection_changed=lambda: None, punctuality_of=Punctuality
+                deliver=self.deliver, connection_changed=self.changed, punctuality_of=Punctuality
             ),
             time.monotonic(),
             DeviceState(),
@@ -123,6 +124,9 @@ class Bench:
     def deliver(self, reading: Columns, kept: Sequence[int] | None) -> None:
         samples = reading.samples()
         self.samples.extend(samples if kept is None else [samples[i] for i in kept])
+
+    def changed(self) -> None:
+        self.news += 1
 
     def ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:
@@ -217,6 +221,23 @@ def test_a_slow_device_skips_cycles_and_counts_them() -> None:
     assert bench.task.state.skipped_cycles >= 8
     steps = [b - a for a, b in pairwise(starts)]
     assert min(steps) >= 0.13
+
+
+def test_only_the_beginning_and_the_end_of_an_outage_are_news() -> None:
+    """Each piece of news writes a heartbeat, so a dead device must not have one each attempt."""
+    told: list[int] = []
+
+    async def read(_group: str) -> None:
+        told.append(bench.news)
+        if 3 <= len(told) < 20:
+            raise ConnectionLost("no answer in time", Quality.BAD_TIMEOUT)
+
+    bench = Bench(on_read=read)
+    asyncio.run(bench.run_until(lambda: len(told) > 25))
+    assert told[2] == 2, "connected, answers"
+    assert set(told[3:20]) == {3}, "lost"
+    assert told[20] == 4, "answers"
+    assert bench.news == 5, "stopped"
 
 
 def silent_until(number: int, attempts: list[float]) -> Callable[[str], Awaitable[None]]:
