@@ -27,12 +27,18 @@ class ProgramLogs:
         Raises:
             UnknownNode.
         """
+        return RedactedLog(self.raw_reader(name), self.secrets.redactor)
+
+    def raw_reader(self, name: str) -> LogReader:
+        """Return a reader whose lines still have their secrets.
+
+        Raises:
+            UnknownNode.
+        """
         program, node = program_and_node(name)
         if node == LOCAL_NODE:
-            log: LogReader = FileLog(self._log_dir / f"{program}.log")
-        else:
-            log = RemoteLog(read_through(self._nodes.of(name).client, name))
-        return RedactedLog(log, self.secrets.redactor)
+            return FileLog(self._log_dir / f"{program}.log")
+        return RemoteLog(read_through(self._nodes.of(name).client, name))
 
     def book(self, name: str) -> AbstractContextManager[LogBook]:
         """Open all that is kept of a program's log; its lines still have their secrets.

@@ -11,6 +11,8 @@ from control_plane.logs.follower import MAX_ROTATED, Cursor, mark_of
 from control_plane.logs.reader import ReadChunk
 
 BLOCK_BYTES: Final = 4 << 20
+_FIRST_BLOCK_BYTES: Final = 256 * 1024
+"""Most of what is asked for stands near the place from where it is asked for."""
 _LONGEST_LINE_BYTES: Final = 1 << 20
 _REMOTE_BYTES: Final = 256 * 1024
 
@@ -69,12 +71,13 @@ class LogBook:
         return ended
 
     def forward(self, number: int, offset: int) -> Iterator[Block]:
-        """Yield blocks from a line on to the end."""
+        """Yield blocks from a line on to the end, the first ones smaller."""
+        sizes = _block_sizes()
         for at in range(number, len(self.stretches)):
             stretch = self.stretches[at]
             begin = offset if at == number else stretch.begin
             while begin < stretch.end:
-                data = stretch.read(begin, min(BLOCK_BYTES, stretch.end - begin))
+                data = stretch.read(begin, min(next(sizes), stretch.end - begin))
                 if not data:
                     break  # Cut off since it was opened.
                 if begin + len(data) < stretch.end:
@@ -83,12 +86,13 @@ class LogBook:
                 begin += len(data)
 
     def backward(self, number: int, offset: int) -> Iterator[Block]:
-        """Yield blocks that end before a line, from there to the beginning."""
+        """Yield blocks that end before a line, from there to the beginning; small ones first."""
+        sizes = _block_sizes()
         for at in range(number, -1, -1):
             stretch = self.stretches[at]
             end = offset if at == number else stretch.end
             while end > stretch.begin:
-                begin = max(stretch.begin, end - BLOCK_BYTES)
+                begin = max(stretch.begin, end - next(sizes))
                 data = stretch.read(begin, end - begin)
                 if not data:
                     break
@@ -96,6 +100,13 @@ class LogBook:
                     data, begin = data[cut + 1 :], begin + cut + 1
                 yield Block(stretch=at, begin=begin, data=data)
                 end = begin
+
+
+def _block_sizes() -> Iterator[int]:
+    size = min(_FIRST_BLOCK_BYTES, BLOCK_BYTES)
+    while True:
+        yield size
+        size = min(4 * size, BLOCK_BYTES)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
@@ -91,6 +92,33 @@ def read_after(path: Path, cursor: Cursor, max_lines: int) -> Lines:
             return Lines(newest.lines, newest.cursor, reset=cursor.inode != 0)
     except OSError:
         return Lines((), cursor, reset=False, readable=False)
+
+
+def places_of(before: Cursor, read: Lines) -> list[Cursor]:
+    """Return where each line of ``read`` begins, which was read after ``before``.
+
+    A line that a rotation cut in two begins in the older file.
+    """
+    end, sizes = read.cursor, [len(line) + 1 for line in read.lines]
+    if before.inode == end.inode and not read.reset:
+        return _places(before, sizes, end)
+    first, offset = len(sizes), end.offset
+    while first > 0 and offset >= sizes[first - 1]:
+        first -= 1
+        offset -= sizes[first]
+    older = [] if read.reset else _places(before, sizes[:first], before)
+    return older + _places(Cursor(end.inode, offset), sizes[first:], end)
+
+
+def _places(begin: Cursor, sizes: list[int], marked: Cursor) -> list[Cursor]:
+    """Return the places of lines of these sizes, with the mark that a place of the file has."""
+    # Near the beginning of a file there are fewer bytes to be marked.
+    mark = marked.mark if marked.offset >= _MARKED_BYTES else 0
+    offsets = accumulate(sizes, initial=begin.offset)
+    return [
+        Cursor(begin.inode, offset, mark if offset >= _MARKED_BYTES else 0)
+        for offset, _ in zip(offsets, sizes, strict=False)
+    ]
 
 
 def cursor_before_end(path: Path, max_bytes: int) -> Cursor | None:

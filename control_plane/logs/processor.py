@@ -16,11 +16,11 @@ class LogProcessor:
     """The pipeline of the design document, whose names its methods have. Usable by any thread."""
 
     def __init__(self, redactor: Callable[[], Redactor]) -> None:
-        self._redactor = redactor
+        self.redactor = redactor
 
     def parse_log_entry(self, log_line: bytes, process_name: str) -> LogEntry:
         """Return a line, or several that belong together, as an entry; never raises."""
-        return parse_line(self._redactor().line(log_line), process_name)
+        return parse_line(self.redactor().line(log_line), process_name)
 
     def extract_error_info(self, log_entry: LogEntry) -> ErrorInfo | None:
         """Return what an error says, ``None`` for lower levels."""
@@ -36,7 +36,7 @@ class LogProcessor:
 
     def batch(self, process_name: str, lines: tuple[bytes, ...]) -> "LogBatch":
         """Return lines that were read at once, to be looked at by any number of filters."""
-        return LogBatch(process_name, joined(self._redactor().lines(lines)))
+        return LogBatch(process_name, joined(self.redactor().lines(lines)))
 
 
 class LogBatch:
@@ -51,6 +51,10 @@ class LogBatch:
 
     def __len__(self) -> int:
         return len(self.raw)
+
+    def drop_last(self) -> None:
+        """Take out the last entry, of which there will be more."""
+        self.raw.pop()
 
     def entry(self, number: int) -> LogEntry:
         """Return the entry at a place of the batch."""
