@@ -15,6 +15,7 @@ from control_plane.console import Console, build_console
 from control_plane.errors import SettingsError
 from control_plane.live.hub import Hub
 from control_plane.log_integrity import SEAL_EVERY_S
+from control_plane.log_streams import LogStreams
 from control_plane.monitor import Monitor, Picture
 from control_plane.observation_parts import ObservationParts
 from control_plane.recovery.service import RecoveryService
@@ -22,6 +23,7 @@ from control_plane.recovery_parts import build_recovery
 from control_plane.scheduler import Job, Scheduler
 from control_plane.settings import Settings
 from control_plane.storage.process_history import ProcessHistory
+from control_plane.supervisor.program_files import SERVICES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,10 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     hub = Hub(settings.max_live_clients, clock.now)
     observation = ObservationParts(console, process_history, hub)
     monitor = observation.monitor
+    log_streams = LogStreams(
+        console.logs, lambda name: name in SERVICES or name in monitor.picture().processes
+    )
+    hub.add_stream(log_streams)
     recovery = build_recovery(console)
     monitor.tell(lambda picture: recovery.consider(list(picture.processes.values())))
     watched = Watched(monitor=monitor, recovery=recovery, hub=hub)
@@ -69,6 +75,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         _finish_interrupted(console)
         scheduler.start()
         stack.callback(scheduler.stop)
+        stack.callback(log_streams.stop)
         hub.start()
         stack.callback(hub.stop)
         yield ControlPlane(
