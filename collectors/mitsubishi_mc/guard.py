@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from pymcprotocol import Type3E, Type4E
 
@@ -40,6 +40,13 @@ _BIT_UNITS: Final = 1
 _MODEL_BYTES: Final = 16
 _MAX_LENGTH: Final = 2 + 2 * 960
 """End code and the longest data, in bytes of binary code."""
+
+
+def _addresses_of(host: str, port: int) -> list[tuple[Any, ...]]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as exc:
+        raise OSError(f"{host} is no host name: {exc}") from exc
 
 
 class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type information
@@ -77,9 +84,7 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         """
         deadline = time.monotonic() + self.soc_timeout
         error: OSError = OSError(f"{ip} has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            ip, port, type=socket.SOCK_STREAM
-        ):
+        for family, kind, protocol, _, address in _addresses_of(ip, port):
             self._adopt(socket.socket(family, kind, protocol))
             try:
                 tune_socket(self._socket())

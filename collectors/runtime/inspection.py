@@ -27,6 +27,7 @@ from collectors.runtime.driver import (
     plan_of,
 )
 from collectors.runtime.group import rule_of
+from collectors.runtime.names import NamesLoop
 from collectors.runtime.packed_config import expected_samples_per_s
 from collectors.runtime.table import render
 from collectors.runtime.values import fault
@@ -119,7 +120,9 @@ def once(path: Path, only: str | None, as_json: bool, language: str) -> int:
             return EXIT_USAGE
     logging.basicConfig(level=logging.ERROR)
     traffic = {device.id: Traffic() for device in devices}
-    samples, failures = asyncio.run(_read_all(config.protocol, devices, traffic, home_of(path)))
+    with asyncio.Runner(loop_factory=NamesLoop) as runner:
+        reading = _read_all(config.protocol, devices, traffic, home_of(path))
+        samples, failures = runner.run(reading)
     units = {f"{d.id}/{p.name}": p.unit for d in devices for p in d.points}
     good = sum(not sample.quality.is_bad for sample in samples)
     if as_json:

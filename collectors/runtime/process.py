@@ -18,6 +18,7 @@ from collectors.runtime.config_file import load_in_fork, log_problems
 from collectors.runtime.heartbeat import Beater
 from collectors.runtime.ledger import WINDOW_S, Admission, BootLedger
 from collectors.runtime.lock import CollectorLock, LockHeld
+from collectors.runtime.names import NamesLoop
 from collectors.runtime.packed_config import PackedConfig
 from collectors.runtime.runner import EXIT_CRASH, STOP_SIGNALS, Runner
 from collectors.runtime.vitals import Vitals
@@ -76,7 +77,7 @@ def _run(path: Path, home: Path, loaded: PackedConfig | ConfigError, language: s
         return EXIT_CRASH
     try:
         # Not asyncio.run(), which waits for threads at the end; see run().
-        loop = asyncio.new_event_loop()
+        loop = NamesLoop()
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(_live(path, home, loaded, language))
     finally:

@@ -247,6 +247,17 @@ def test_a_dead_device_does_not_delay_the_others(tmp_path: Path, protocol: str) 
     assert steps_s[-1] < 0.3
 
 
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+def test_a_host_that_is_no_name_is_a_dead_device_and_no_crash(
+    tmp_path: Path, protocol: str, host: str
+) -> None:
+    settings = device(protocol, "plc", 502).replace("127.0.0.1", host)
+    with collector(tmp_path, protocol, settings) as running:
+        running.beat_with(lambda b: link_of(b, "plc").connection_errors >= 2)
+        running.stop()
+    assert {sample.quality.is_bad for sample in running.samples()} == {True}
+
+
 def test_a_broken_file_ends_with_78_and_says_where_and_how_to_mend_it(tmp_path: Path) -> None:
     settings = device("modbus_tcp", "plc", 502, points='[{name = "a", address = "D100"}]')
     with collector(tmp_path, "modbus_tcp", settings) as running:

@@ -1,0 +1,62 @@
+"""An event loop in which a name that cannot be looked up holds up nobody else.
+
+asyncio looks names up in a pool of a few threads, and a name server that is away keeps each of them
+for half a minute. A few dead devices that are tried again each second would then keep all others
+from connecting, and the spool, which uses the same pool, from being written.
+"""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from typing import Any
+
+_Key = tuple[Any, ...]
+
+
+class NamesLoop(asyncio.SelectorEventLoop):
+    """Looks each name up in a thread of its own, and only once at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lookups: dict[_Key, asyncio.Future[Any]] = {}
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        key = (host, port, family, type, proto, flags)
+        pending = self._lookups.get(key)
+        if pending is None:
+            pending = self._lookups[key] = self.create_future()
+            threading.Thread(
+                target=self._look_up, args=(key,), name=f"name {host!r}", daemon=True
+            ).start()
+        # Whoever waits no longer leaves the lookup to those who still do.
+        found = await asyncio.shield(pending)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def _look_up(self, key: _Key) -> None:
+        outcome: Any
+        try:
+            outcome = self.resolve(*key)
+        except OSError as exc:
+            outcome = exc
+        except UnicodeError as exc:
+            outcome = OSError(f"{key[0]!r} is no host name: {exc}")
+        # A loop that has ended waits for nothing.
+        with contextlib.suppress(RuntimeError):
+            self.call_soon_threadsafe(self._settle, key, outcome)
+
+    def _settle(self, key: _Key, outcome: Any) -> None:
+        self._lookups.pop(key).set_result(outcome)
+
+    resolve = staticmethod(socket.getaddrinfo)
