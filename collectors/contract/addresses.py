@@ -1,6 +1,7 @@
 """Addresses as engineers write them, parsed once for the API, the command line and the drivers."""
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,4 +89,7 @@ def parse_opcua_node_id(text: str) -> OpcUaAddress:
         raise AddressError("node_id")
     if int(match[1] or 0) > 0xFFFF or int(match[3] or 0) > 0xFFFFFFFF:
         raise AddressError("node_id_number")
-    return OpcUaAddress(match[2], text.partition(";")[2] if match[2] else text)
+    if not match[2]:
+        return OpcUaAddress(None, text)
+    # A server's thousands of nodes have the same few namespaces.
+    return OpcUaAddress(sys.intern(match[2]), text.partition(";")[2])

@@ -5,9 +5,12 @@ status and times, in a plain ReadResponse or DataChangeNotification. All else, f
 diagnostic, goes through asyncua's own decoder; both give the same readings.
 """
 
+from __future__ import annotations
+
 import struct
+from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any, Final, TypeVar
 
@@ -29,14 +32,16 @@ class Publication:
 
     Attributes:
         sequence_number: Of the notifications; of a keep-alive the next one that is to come.
-        changes: Client handle and reading of each notification, in the server's order.
+        handles: Client handle of each notification, in the server's order.
+        readings: What each of them says.
         ended: StatusCode with which the server gives up the subscription, or ``None``.
         is_keep_alive: There is nothing new, and that is the news.
     """
 
     subscription_id: int
     sequence_number: int
-    changes: list[tuple[int, Reading]]
+    handles: array[int] = field(default_factory=lambda: array("I"))
+    readings: list[Reading] = field(default_factory=list)
     ended: int | None = None
     is_keep_alive: bool = False
 
@@ -196,47 +201,51 @@ def _publish_response(data: bytes) -> Publication:
             return Publication(
                 subscription_id=subscription_id,
                 sequence_number=sequence_number,
-                changes=[],
                 is_keep_alive=True,
             )
         if parts == 1 and data[pos : pos + 5] == _DATA_CHANGE:
+            handles, readings = _changes(data, pos)
             return Publication(
                 subscription_id=subscription_id,
                 sequence_number=sequence_number,
-                changes=_changes(data, pos),
+                handles=handles,
+                readings=readings,
             )
     response = struct_from_binary(ua.PublishResponse, _check_answer(data))
     response.ResponseHeader.ServiceResult.check()
     return _publication_of(response.Parameters)
 
 
-def _changes(data: bytes, pos: int) -> list[tuple[int, Reading]]:
+def _changes(data: bytes, pos: int) -> tuple[array[int], list[Reading]]:
     _, length, count = _NOTIFICATION.unpack_from(data, pos)
     end = pos + 9 + length
     pos += _NOTIFICATION.size
-    changes = []
+    handles, readings = array("I"), []
     for _ in range(count):
         (handle,) = _HANDLE.unpack_from(data, pos)
         reading, pos = _reading(data, pos + 4)
-        changes.append((handle, reading))
+        handles.append(handle)
+        readings.append(reading)
     if not pos <= end <= len(data):
         raise DamagedAnswer("notifications past the end")
-    return changes
+    return handles, readings
 
 
 def _publication_of(result: Any) -> Publication:
     message = result.NotificationMessage
-    changes: list[tuple[int, Reading]] = []
+    handles, readings = array("I"), []
     ended = None
     for part in message.NotificationData or ():
         if isinstance(part, ua.DataChangeNotification):
-            changes += [(i.ClientHandle, reading_of(i.Value)) for i in part.MonitoredItems]
+            handles.extend([item.ClientHandle for item in part.MonitoredItems])
+            readings += [reading_of(item.Value) for item in part.MonitoredItems]
         elif isinstance(part, ua.StatusChangeNotification):
             ended = int(part.Status.value)
     return Publication(
         subscription_id=result.SubscriptionId,
         sequence_number=message.SequenceNumber,
-        changes=changes,
+        handles=handles,
+        readings=readings,
         ended=ended,
         is_keep_alive=not message.NotificationData,
     )

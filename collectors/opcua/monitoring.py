@@ -18,7 +18,6 @@ from collectors.runtime.driver import ConnectionLost
 # OPC 10000-4, 7.22.2: BadMonitoredItemFilterInvalid and -Unsupported, BadFilterNotAllowed,
 # BadDeadbandFilterInvalid. Some servers have no deadbands, and none has them for text.
 _FILTER_CODES: Final = frozenset({0x8043_0000, 0x8044_0000, 0x8045_0000, 0x808E_0000})
-
 _log = logging.getLogger(__name__)
 
 Item = tuple[int, Node]
@@ -34,8 +33,8 @@ async def create_items(
         UaStatusCodeError: the server refuses altogether.
         ConnectionLost: as :meth:`Session.call`.
     """
-    known = [item for item in items if item[1].node_id is not None]
-    refused = {handle: BAD_NODE_ID_UNKNOWN for handle, node in items if node.node_id is None}
+    known = [item for item in items if item[1].is_known]
+    refused = {handle: BAD_NODE_ID_UNKNOWN for handle, node in items if not node.is_known}
     found = await _create(session, subscription_id, group, known)
     if group.server_deadband:
         again = [item for item in known if found.get(item[0]) in _FILTER_CODES]
@@ -88,10 +87,10 @@ def _item(group: OpcUaGroup, handle: int, node: Node) -> ua.MonitoredItemCreateR
     wanted.SamplingInterval = ua.Double(group.sampling_s * 1000)
     wanted.QueueSize = ua.UInt32(group.changes_kept)
     wanted.DiscardOldest = True
-    if group.server_deadband and node.raw_deadband > 0:
+    if group.server_deadband and node.variable.raw_deadband > 0:
         wanted.Filter = ua.DataChangeFilter(
             Trigger=ua.DataChangeTrigger.StatusValue,
             DeadbandType=ua.UInt32(ua.DeadbandType.Absolute),
-            DeadbandValue=ua.Double(node.raw_deadband),
+            DeadbandValue=ua.Double(node.variable.raw_deadband),
         )
     return item

@@ -1,7 +1,7 @@
 """The nodes of a device as the file names them and as the server knows them now. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from asyncua import ua
 
@@ -29,18 +29,28 @@ class Variable:
     raw_deadband: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Node:
-    """A variable in one session.
+    """A variable in one session, whose server has these namespaces."""
 
-    Attributes:
-        node_id: ``None`` if the server has no namespace of that URI.
-    """
+    variable: Variable
+    namespaces: Sequence[str]
+    scale: Scale
 
-    point: str
-    node_id: ua.NodeId | None
-    scale: Scale = field(compare=False)
-    raw_deadband: float = 0.0
+    @property
+    def point(self) -> str:
+        return self.variable.point
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether the server has the namespace."""
+        uri = self.variable.address.namespace_uri
+        return uri is None or uri in self.namespaces
+
+    @property
+    def node_id(self) -> ua.NodeId | None:
+        """Made anew each time, as it is needed once; ``None`` if there is no such namespace."""
+        return resolve(self.variable.address, self.namespaces)
 
 
 def variables_of(device: OpcUaDevice) -> dict[str, list[Variable]]:
@@ -53,12 +63,7 @@ def variables_of(device: OpcUaDevice) -> dict[str, list[Variable]]:
 
 def node_of(variable: Variable, namespaces: Sequence[str]) -> Node:
     """Return a variable by the server's present namespaces."""
-    return Node(
-        point=variable.point,
-        node_id=resolve(variable.address, namespaces),
-        scale=scaler(variable.factor, variable.offset),
-        raw_deadband=variable.raw_deadband,
-    )
+    return Node(variable, namespaces, scaler(variable.factor, variable.offset))
 
 
 def resolve(address: OpcUaAddress, namespaces: Sequence[str]) -> ua.NodeId | None:

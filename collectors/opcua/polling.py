@@ -38,8 +38,8 @@ class PolledGroup:
     def __init__(self, nodes: Sequence[Node], session: Session, traffic: Traffic) -> None:
         self._session = session
         self._traffic = traffic
-        self._known = [node for node in nodes if node.node_id is not None]
-        self._unknown = tuple([node.point for node in nodes if node.node_id is None])
+        self._known = [node for node in nodes if node.is_known]
+        self._unknown = tuple([node.point for node in nodes if not node.is_known])
         self._points = tuple([node.point for node in self._known]) + self._unknown
         self._chunks: list[_Chunk] = []
         self.start_over()

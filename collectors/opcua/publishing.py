@@ -110,6 +110,6 @@ class Publisher:
         sinks, self._sinks = self._sinks, {}
         for number, sink in sinks.items():
             sink(
-                Publication(subscription_id=number, sequence_number=0, changes=[], ended=status),
+                Publication(subscription_id=number, sequence_number=0, ended=status),
                 received_ns,
             )

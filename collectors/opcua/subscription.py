@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from asyncua import ua
@@ -122,7 +122,7 @@ class SubscribedGroup:
             await self._session.call(request, ua.DeleteSubscriptionsResponse)
 
     def _start_anew(self) -> None:
-        self._arrived: deque[tuple[list[tuple[int, Reading]], int]] = deque()
+        self._arrived: deque[tuple[Publication, int]] = deque()
         self._held = 0
         self._current: dict[int, Reading] = {}
         self._refused: dict[int, int] = {}
@@ -187,21 +187,22 @@ class SubscribedGroup:
             self._next_number = number
         else:
             self._next_number = 1 if number == _LAST_NUMBER else number + 1
-            self._hold(publication.changes, received_ns)
+            self._hold(publication, received_ns)
 
-    def _hold(self, changes: list[tuple[int, Reading]], received_ns: int) -> None:
-        self._arrived.append((changes, received_ns))
-        self._held += len(changes)
+    def _hold(self, publication: Publication, received_ns: int) -> None:
+        self._arrived.append((publication, received_ns))
+        self._held += len(publication.handles)
         while self._held > self._held_limit and len(self._arrived) > 1:
             dropped, _ = self._arrived.popleft()
-            self._held -= len(dropped)
-            self._traffic.lost_changes += len(dropped)
+            self._held -= len(dropped.handles)
+            self._traffic.lost_changes += len(dropped.handles)
         if self._missing:
-            self._note_present([handle for handle, _ in changes])
+            self._note_present(publication.handles)
 
-    def _note_present(self, handles: Sequence[int] | dict[int, int]) -> None:
+    def _note_present(self, handles: Iterable[int]) -> None:
         self._missing.difference_update(handles)
         if not self._missing and self._complete is not None and not self._complete.done():
+            self._missing = set()  # an emptied set keeps its size
             self._complete.set_result(None)
 
     def _find_trouble(self) -> str:
@@ -216,12 +217,12 @@ class SubscribedGroup:
         handles: list[int] = []
         readings: list[Reading] = []
         received: list[tuple[int, int]] = []
-        for changes, received_ns in arrived:
-            handles += [handle for handle, _ in changes]
+        for publication, received_ns in arrived:
+            handles += publication.handles
             # Without a time of its own, a change has that of its message.
-            readings += [of if of[2] else (of[0], of[1], received_ns) for _, of in changes]
-            received.append((received_ns, len(changes)))
-            self._current.update(changes)
+            readings += [of if of[2] else (*of[:2], received_ns) for of in publication.readings]
+            received.append((received_ns, len(publication.handles)))
+            self._current.update(zip(publication.handles, publication.readings, strict=True))
         now_ns = self._heard_ns or time.time_ns()
         if not changes_only:
             self._add_unchanged(handles, readings, received)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from collectors.contract.columns import Columns, Runs
@@ -141,6 +142,7 @@ def reading_of(data: Any) -> Reading:
     return _value_of(data.Value), status, time_ns(source, server)
 
 
+@lru_cache(maxsize=64)
 def time_ns(source_ticks: int, server_ticks: int) -> int:
     """Return the first time that is one, in whole µs, as ns since the Unix epoch, or 0."""
     if _TICKS_1971 <= source_ticks < _TICKS_9000:

@@ -87,8 +87,8 @@ def test_a_publish_response_is_decoded_as_asyncua_does(
     found = publish_response(data)
     response = struct_from_binary(ua.PublishResponse, Buffer(data))
     (part,) = response.Parameters.NotificationMessage.NotificationData
-    assert [handle for handle, _ in found.changes] == [handle for handle, _ in changes]
-    assert exactly([reading for _, reading in found.changes]) == exactly(
+    assert list(found.handles) == [handle for handle, _ in changes]
+    assert exactly(found.readings) == exactly(
         [reading_of(item.Value) for item in part.MonitoredItems]
     )
     assert (found.subscription_id, found.sequence_number) == (7, 42)
@@ -144,7 +144,7 @@ def test_usual_values_never_reach_the_slow_decoder(monkeypatch: pytest.MonkeyPat
         ("压力", 0x4090_0000, 0),
         (None, 0x8034_0000, at_ns),
     ]
-    assert publish_response(publication).changes == [(1, (1.5, 0, at_ns))]
+    assert publish_response(publication).readings == [(1.5, 0, at_ns)]
 
 
 def test_bytes_that_are_no_text_are_no_value() -> None:
@@ -159,14 +159,14 @@ def test_answers_with_diagnostics_are_understood_too() -> None:
     response.DiagnosticInfos = [diagnostics]
     assert [value for value, _, _ in read_response(struct_to_binary(response))] == [5]
     data = published([(3, ua.DataValue(ua.Variant(5)))], ServiceDiagnostics=diagnostics)
-    assert publish_response(data).changes[0][0] == 3
+    assert publish_response(data).handles[0] == 3
 
 
 def test_a_keep_alive_brings_nothing_but_the_next_number() -> None:
     message = ua.NotificationMessage(SequenceNumber=8, NotificationData=[])
     result = ua.PublishResult(SubscriptionId=7, NotificationMessage=message)
     found = publish_response(struct_to_binary(ua.PublishResponse(Parameters=result)))
-    assert (found.is_keep_alive, found.sequence_number, found.changes) == (True, 8, [])
+    assert (found.is_keep_alive, found.sequence_number, found.readings) == (True, 8, [])
 
 
 def test_the_end_of_a_subscription_is_told() -> None:
