@@ -23,6 +23,7 @@ from control_plane.errors import (
     PortInUse,
     SettingsError,
 )
+from control_plane.last_words import LastWords
 from control_plane.local_http import LOCAL
 from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
@@ -54,13 +55,13 @@ def run_in_foreground(settings: Settings, *, demo: bool, say: Say) -> int:
         say("demo_ready", home=settings.home)
     console = build_console(settings)
     _write_programs(console, say)
-    with _stop_requests() as stop_requested, _supervisord(settings) as child:
-        if not _wait_until_ready(settings, child, stop_requested):
+    with _stop_requests() as stop_requested, _supervisord(settings) as (child, words):
+        if not _wait_until_ready(settings, child, words, stop_requested):
             return _stop(child, settings, say)
         _greet(console, say, time.monotonic() - began)
         while not stop_requested():
             if child.poll() is not None:
-                say("supervisord_ended", code=child.returncode)
+                say("supervisord_ended", status=child.returncode)
                 return 1
             # A signal ends the sleep early only by its handler; a short one keeps Ctrl-C snappy.
             time.sleep(0.1)
@@ -119,7 +120,7 @@ def _report_problems(file: CollectorFile, settings: Settings, say: Say) -> None:
 
 
 @contextlib.contextmanager
-def _supervisord(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+def _supervisord(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], LastWords]]:
     """Run supervisord in a session of its own, so that Ctrl-C reaches us and not its children."""
     command = [sys.executable, "-m", "supervisor.supervisord", "-n"]
     command += ["-c", str(settings.home / "supervisord.conf")]
@@ -128,27 +129,24 @@ def _supervisord(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         "DAQ_HTTP_HOST": settings.http_host,
         "DAQ_HTTP_PORT": str(settings.http_port),
     }
-    with _console_file(settings).open("wb") as output:
-        child = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - no thread runs here yet
-        )
+    words = LastWords(settings.log_dir / "supervisord.console.log")
+    child = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=words.fileno,
+        stderr=words.fileno,
+        start_new_session=True,
+        preexec_fn=end_with_parent,  # noqa: PLW1509 - no thread runs here yet
+    )
+    words.listen()
     try:
-        yield child
+        yield child, words
     finally:
         if child.poll() is None:
             child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_STOP_DEADLINE_S)
-
-
-def _console_file(settings: Settings) -> Path:
-    return settings.log_dir / "supervisord.console.log"
 
 
 @contextlib.contextmanager
@@ -166,14 +164,17 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 def _wait_until_ready(
-    settings: Settings, child: subprocess.Popen[bytes], stop_requested: Callable[[], bool]
+    settings: Settings,
+    child: subprocess.Popen[bytes],
+    words: LastWords,
+    stop_requested: Callable[[], bool],
 ) -> bool:
     """Return whether the panel answers; ``False`` when asked to stop meanwhile."""
     deadline = time.monotonic() + _READY_DEADLINE_S
     url = f"http://{settings.http_host}:{settings.http_port}/healthz"
     while not stop_requested():
         if child.poll() is not None:
-            reason = _console_file(settings).read_text(errors="replace").strip()[-500:]
+            reason = words.text().strip()[-500:]
             raise DidNotStart(part="supervisord", reason=reason or f"code {child.returncode}")
         try:
             with LOCAL.open(url, timeout=2):
