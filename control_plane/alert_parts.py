@@ -93,6 +93,8 @@ def build_alerts(
         notify_queued=notifier.queued_count,
         maintenance=maintenance,
         given_up=lambda: _given_up(watched.recovery.latest()),
+        recovered=lambda: _recovered(watched.recovery.restarts()),
+        commanded=watched.recovery.under_way,
     )
     outlets = Outlets(database=database, notifier=notifier, live=hub)
     service = AlertService(settings.home, Gatherer(sources, clock), outlets, clock)
@@ -110,6 +112,14 @@ def _given_up(decisions: Mapping[str, Decision]) -> dict[str, tuple[str, str]]:
         name: (_cause(decision, "en"), _cause(decision, "zh-CN"))
         for name, decision in decisions.items()
         if decision.wanted is RecoveryAction.ALERT_OPERATOR
+    }
+
+
+def _recovered(restarts: Mapping[str, tuple[int, Decision]]) -> dict[str, tuple[int, str, str]]:
+    """Return how often recovery has restarted a collector, and why, in both languages."""
+    return {
+        name: (count, _cause(decision, "en"), _cause(decision, "zh-CN"))
+        for name, (count, decision) in restarts.items()
     }
 
 

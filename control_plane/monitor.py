@@ -8,13 +8,14 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import TypeAdapter
 
+from collectors.contract.config_problems import ConfigProblem
 from control_plane.chronicle import Chronicle
 from control_plane.clock import Clock
 from control_plane.domain.health import ProcessHealth
@@ -65,6 +66,8 @@ class Picture:
     """This machine first."""
     processes: Mapping[str, ProcessStatus]
     services: tuple[ServiceStatus, ...]
+    refused_files: Mapping[str, ConfigProblem] = field(default_factory=dict)
+    """The first problem of each collector's file that cannot be used as it is now."""
 
 
 @dataclass(slots=True)
@@ -192,6 +195,7 @@ class Monitor:
             nodes=tuple(seen.node for seen in rounds),
             processes=processes,
             services=tuple(_service(info, usage, here) for info, usage in here.services),
+            refused_files={e.file.name: e.file.problems[0] for e in collectors if e.file.problems},
         )
         self._looked_mono = self._clock.monotonic()
         # People have seen it by now: what takes a database follows.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from collectors.contract.config_problems import ConfigProblem
 from control_plane.domain.alerts import AlertSeverity, Subject
 from control_plane.domain.node import NodeView
 from control_plane.domain.process import ProcessStatus
@@ -61,6 +62,10 @@ class Facts:
         maintenance: Processes that people work on.
         given_up: Processes that automatic recovery leaves to people, with the cause in English and
             in Chinese.
+        recovered: Processes that automatic recovery has restarted since the look before, with the
+            cause in both languages.
+        commanded: Processes for which a command of anybody has not ended.
+        refused_files: What is wrong in the files of processes that cannot be used as they are.
     """
 
     statuses: Mapping[str, ProcessStatus]
@@ -74,6 +79,9 @@ class Facts:
     own: OwnFigures = OwnFigures()
     maintenance: frozenset[str] = frozenset()
     given_up: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    refused_files: Mapping[str, ConfigProblem] = field(default_factory=dict)
+    recovered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    commanded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
+from collectors.contract.config_problems import ConfigProblem
 from control_plane.alerting.facts import Disk, Facts, OwnFigures, Spool
+from control_plane.alerting.limits import AlertLimits
 from control_plane.clock import Clock
 from control_plane.domain.node import NodeView
 from control_plane.domain.process import ProcessStatus
@@ -16,9 +18,8 @@ from control_plane.errors import StorageError
 
 log = logging.getLogger(__name__)
 
-WINDOW_S: Final = 300.0
-"""Error rates, jumps of the clock and cut-off panels are those of the last five minutes."""
-_SAMPLE_S: Final = 10.0
+_SAMPLES: Final = 30
+"""Marks of the totals of requests within the window."""
 _SLOW_S: Final = 5.0
 """Files and disks are looked at this often."""
 _QUICK_S: Final = 1.5
@@ -39,6 +40,8 @@ class Picture(Protocol):
     def nodes(self) -> tuple[NodeView, ...]: ...
     @property
     def processes(self) -> Mapping[str, ProcessStatus]: ...
+    @property
+    def refused_files(self) -> Mapping[str, ConfigProblem]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,9 @@ class Sources:
         notify_queued: Notices that wait.
         maintenance: Processes that people work on.
         given_up: Processes that automatic recovery leaves to people, and why.
+        recovered: How often automatic recovery has restarted a process, and why the last time, in
+            English and in Chinese.
+        commanded: Processes for which a command has not ended.
     """
 
     picture: Callable[[], Picture]
@@ -66,6 +72,8 @@ class Sources:
     notify_queued: Callable[[], int]
     maintenance: Callable[[], frozenset[str]]
     given_up: Callable[[], Mapping[str, tuple[str, str]]]
+    recovered: Callable[[], Mapping[str, tuple[int, str, str]]]
+    commanded: Callable[[], frozenset[str]]
 
 
 @dataclass(slots=True)
@@ -74,12 +82,12 @@ class _Requests:
 
     totals: deque[tuple[float, int, int]] = field(default_factory=deque)
 
-    def note(self, mono: float, requests: int, failed: int) -> None:
+    def note(self, mono: float, requests: int, failed: int, window_s: float) -> None:
         if self.totals and requests < self.totals[-1][1]:
             self.totals.clear()  # Another process, which counts anew.
-        if not self.totals or mono - self.totals[-1][0] >= _SAMPLE_S:
+        if not self.totals or mono - self.totals[-1][0] >= window_s / _SAMPLES:
             self.totals.append((mono, requests, failed))
-        while self.totals and mono - self.totals[0][0] > WINDOW_S:
+        while self.totals and mono - self.totals[0][0] > window_s:
             self.totals.popleft()
 
     def percent(self, requests: int, failed: int) -> float | None:
@@ -97,18 +105,22 @@ class Gatherer:
     def __init__(self, sources: Sources, clock: Clock) -> None:
         self._sources = sources
         self._clock = clock
+        self._window_s = AlertLimits().window_s
         self._restarts: dict[str, int] = {}
+        self._recoveries: dict[str, int] = {}
         self._requests: dict[str, _Requests] = {}
         self._steps: deque[tuple[float, float]] = deque()
         self._offset_s = _wall_minus_mono(clock)
         self._dropped: deque[tuple[float, int]] = deque()
         self._storage: _Slow[StorageView | None] = _Slow(sources.storage, None)
         self._maintenance = _Slow(sources.maintenance, frozenset[str](), _QUICK_S)
+        self._commanded = _Slow(sources.commanded, frozenset[str](), 0.0)
         self._disk: _Slow[Disk | None] = _Slow(sources.disk, None)
         self._spool_limits: _Slow[Mapping[str, int]] = _Slow(sources.spool_limits, {})
 
-    def gather(self, database_error: str | None) -> Facts:
-        """Return the facts of now."""
+    def gather(self, database_error: str | None, window_s: float | None = None) -> Facts:
+        """Return the facts of now, counts being those of the last ``window_s`` seconds."""
+        self._window_s = self._window_s if window_s is None else window_s
         mono, picture = self._clock.monotonic(), self._sources.picture()
         storage = self._storage.newest(mono)
         for gone in self._requests.keys() - picture.processes.keys():
@@ -131,6 +143,9 @@ class Gatherer:
             ),
             maintenance=self._maintenance.newest(mono),
             given_up=self._sources.given_up(),
+            refused_files=picture.refused_files,
+            recovered=self._recovered(),
+            commanded=self._commanded.newest(mono),
         )
 
     def _restarted(self, statuses: Mapping[str, ProcessStatus]) -> frozenset[str]:
@@ -140,6 +155,16 @@ class Gatherer:
             name for name, count in self._restarts.items() if count > before.get(name, count)
         )
 
+    def _recovered(self) -> dict[str, tuple[str, str]]:
+        """Return the processes that recovery has restarted since the look before, and why."""
+        before, restarts = self._recoveries, self._sources.recovered()
+        self._recoveries = {name: count for name, (count, _, _) in restarts.items()}
+        return {
+            name: (cause, cause_zh)
+            for name, (count, cause, cause_zh) in restarts.items()
+            if count > before.get(name, 0)
+        }
+
     def _request_errors(
         self, statuses: Mapping[str, ProcessStatus], mono: float
     ) -> dict[str, float]:
@@ -148,7 +173,7 @@ class Gatherer:
             requests = sum(device.requests for device in status.devices)
             failed = sum(device.request_errors for device in status.devices)
             known = self._requests.setdefault(name, _Requests())
-            known.note(mono, requests, failed)
+            known.note(mono, requests, failed, self._window_s)
             if (percent := known.percent(requests, failed)) is not None:
                 percents[name] = percent
         return percents
@@ -159,7 +184,7 @@ class Gatherer:
         if abs(step_s := offset_s - self._offset_s) >= _LEAST_STEP_S:
             self._steps.append((mono, step_s))
         self._offset_s = offset_s
-        while self._steps and mono - self._steps[0][0] > WINDOW_S:
+        while self._steps and mono - self._steps[0][0] > self._window_s:
             self._steps.popleft()
         return max((step_s for _, step_s in self._steps), key=abs, default=0.0)
 
@@ -167,9 +192,9 @@ class Gatherer:
         total = self._sources.live_dropped()
         if not self._dropped or self._dropped[-1][1] != total:
             self._dropped.append((mono, total))
-        while len(self._dropped) > 1 and mono - self._dropped[1][0] > WINDOW_S:
+        while len(self._dropped) > 1 and mono - self._dropped[1][0] > self._window_s:
             self._dropped.popleft()
-        recent = len(self._dropped) > 1 and mono - self._dropped[-1][0] <= WINDOW_S
+        recent = len(self._dropped) > 1 and mono - self._dropped[-1][0] <= self._window_s
         return total - self._dropped[0][1] if recent else 0
 
 

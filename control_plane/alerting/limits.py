@@ -41,6 +41,7 @@ DEFAULT_RULES: Final[Mapping[str, RuleLimits]] = {
     "request_errors": RuleLimits(for_s=60.0, clear_s=30.0, threshold=20.0),
     "spool": RuleLimits(for_s=30.0, clear_s=30.0, threshold=50.0),
     "recovery": RuleLimits(for_s=10.0),
+    "configuration": RuleLimits(for_s=5.0),
     # Of what several collectors depend on.
     "gateway": RuleLimits(),
     "node": RuleLimits(for_s=10.0),
@@ -77,6 +78,8 @@ class AlertLimits:
         rules: By rule, for every subject that no override names.
         repeat_s: An alert that nobody acknowledges is told again this often; 0 is never.
         flap_sample_s: A state that lasts counts once in this time as unchanged.
+        window_s: Over which failed requests and cut-off panels are counted, and for so long a jump
+            of the clock is worth telling.
         gateway_collectors: So many collectors must have lost a host to blame the host.
     """
 
@@ -85,6 +88,7 @@ class AlertLimits:
     repeat_s: float = 4 * 3600.0
     flap_sample_s: float = 30.0
     flapping: bool = True
+    window_s: float = 300.0
     gateway_collectors: int = 3
 
     def of(self, rule: str, subject: str) -> RuleLimits:

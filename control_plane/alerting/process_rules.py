@@ -11,9 +11,13 @@ from control_plane.domain.health import HealthCheckResult, HealthCheckType, Heal
 from control_plane.domain.process import ProcessStatus
 
 _OF_DEVICES: Final = frozenset({"connection", "data_flow", "request_errors"})
-_WITHOUT_PROCESS: Final = _OF_DEVICES | {"cpu", "memory", "log_errors", "blind", "recovery"}
+_WITHOUT_PROCESS: Final = _OF_DEVICES | {
+    "cpu", "memory", "log_errors", "blind", "recovery", "configuration",
+}  # fmt: skip
 """What a dead process cannot be blamed for; the spool is on the disk and is judged anyway."""
 _TOLD_BY: Final = frozenset({"process_state", "connection", "data_flow", "memory", "cpu"})
+_RESTARTED: Final = "alert.process.restarted"
+_RECOVERED: Final = "alert.process.recovered"
 _BLIND: Final = _WITHOUT_PROCESS - {"blind"} | {"process_state"}
 _MEMORY_CRITICAL = 1.5
 """Times the limit."""
@@ -92,6 +96,9 @@ def judge_process(
     case = _Case(status, facts, limits, open_alerts)
     found, held = _spool(case)
     alive = case.check(HealthCheckType.PROCESS_ALIVE)
+    if alive.status is HealthStatus.CRITICAL and status.name in facts.commanded:
+        # A restart is between its stop and its start: no fault, and no end of one.
+        return _recovered(case) + found, held | _WITHOUT_PROCESS | {"process_state"}
     if alive.status is HealthStatus.CRITICAL:
         down = case.said_by(alive, "process_state", AlertSeverity.CRITICAL)
         return [down, *found], held | _WITHOUT_PROCESS
@@ -99,7 +106,13 @@ def judge_process(
         return [case.said_by(alive, "blind", AlertSeverity.WARNING), *found], held | _BLIND
     # One that starts, is held back or is late says nothing of its devices that would be news.
     device = _device(case) if alive.status is HealthStatus.HEALTHY else ([], set(_OF_DEVICES))
-    for more, unsaid in (_lasting(case), device, _resources(case), _log(case)):
+    for more, unsaid in (
+        _lasting(case),
+        device,
+        _resources(case),
+        _log(case),
+        _configuration(case),
+    ):
         found += more
         held |= unsaid
     return found + _given_up(case, found), held
@@ -111,20 +124,57 @@ _Verdict = tuple[list[Condition], set[str]]
 def _lasting(case: _Case) -> _Verdict:
     """A crash is over when the process has lasted, not as soon as it is back."""
     status, lasts_s = case.status, case.limit("process_state")
+    if recovered := _recovered(case):
+        return recovered, set()
     uptime_s = status.uptime_seconds
     if uptime_s is None:
+        return [], {"process_state"}
+    if status.name in case.facts.commanded and case.is_open("process_state"):
         return [], {"process_state"}
     crashed = status.name in case.facts.restarted or case.is_open("process_state")
     if not crashed or uptime_s >= lasts_s:
         return [], set()
-    condition = Condition(
+    before = case.open_alerts.get(fingerprint_of("process_state", case.subject))
+    if before is not None and before.code == _RECOVERED:
+        return [_restart(case, _RECOVERED, before.params)], set()
+    return [_restart(case, _RESTARTED, {"count": status.restart_count})], set()
+
+
+def _restart(case: _Case, code: str, params: Mapping[str, object]) -> Condition:
+    return Condition(
         rule="process_state",
         subject=case.subject,
         severity=AlertSeverity.WARNING,
-        code="alert.process.restarted",
-        params={"count": status.restart_count, "limit_s": round(lasts_s)},
-        value=float(status.restart_count),
-        evidence={"last_error": status.last_error or ""},
+        code=code,
+        params={**params, "limit_s": round(case.limit("process_state"))},
+        value=float(case.status.restart_count),
+        evidence={"last_error": case.status.last_error or ""},
+    )
+
+
+def _recovered(case: _Case) -> list[Condition]:
+    """Tell that recovery has begun a restart, unless what it is for has been told."""
+    causes = case.facts.recovered.get(case.status.name)
+    if causes is None or any(map(case.is_open, _TOLD_BY)):
+        return []
+    cause, cause_zh = causes
+    return [_restart(case, _RECOVERED, {"cause": cause, "cause_zh": cause_zh})]
+
+
+def _configuration(case: _Case) -> _Verdict:
+    """A file that is refused while the process runs on with the one before: no start would work."""
+    problem = case.facts.refused_files.get(case.status.name)
+    if case.is_open("process_state"):
+        return [], {"configuration"}
+    if problem is None:
+        return [], set()
+    condition = Condition(
+        rule="configuration",
+        subject=case.subject,
+        severity=AlertSeverity.WARNING,
+        code="alert.configuration",
+        params={"problem": problem.text(), "problem_zh": problem.text("zh-CN")},
+        evidence={"recommendations": ["fix_config"]},
     )
     return [condition], set()
 

@@ -57,6 +57,7 @@ class _AlertsSection(BaseModel):
     repeat_s: _Seconds = AlertLimits().repeat_s
     flap_sample_s: Annotated[float, Field(gt=0, le=3600)] = AlertLimits().flap_sample_s
     flapping: bool = True
+    window_s: Annotated[float, Field(ge=1, le=_DAY_S)] = AlertLimits().window_s
     gateway_collectors: Annotated[int, Field(ge=2, le=10_000, strict=True)] = (
         AlertLimits().gateway_collectors
     )

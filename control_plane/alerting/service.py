@@ -159,7 +159,7 @@ class AlertService:
     def look(self) -> Sequence[AlertEvent]:
         """Look once at everything; return what happened."""
         self._refresh()
-        facts = self._gatherer.gather(self._database_error)
+        facts = self._gatherer.gather(self._database_error, self._rules.limits.window_s)
         now, mono = self._clock.now(), self._clock.monotonic()
         with self._lock:
             limits = self._rules.limits

@@ -6,7 +6,7 @@ language. Unknown never means healthy: a check that cannot see says so.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from collectors.contract.heartbeat import ConnectionStatus, Heartbeat
@@ -26,6 +26,10 @@ _DATA_RATE_WARNING = 0.8
 _DATA_RATE_CRITICAL = 0.5
 _RATE_WINDOW_S = 15.0
 """After a start or a reconnect the 10 s average needs this long to mean something."""
+_SLOW = 0.5
+"""From this share of its limit on a device is told to be slow."""
+_STALE = "data.stale", ("check_device", "reset_connection")
+_ALL_BAD = "data.all_bad", ("check_points",)
 _LATE_INTERVALS = 3
 """Data is late when this many of the shortest poll intervals passed without any."""
 
@@ -148,18 +152,21 @@ def connection(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResul
     if not beat.connections:
         return _healthy(kind, "connection.no_devices")
     links = [_Link.of(device, beat, seen, limits) for device in beat.connections]
-    quietest = max(links, key=lambda link: link.silent_s / link.limit_s)
+    quietest = max(links, key=lambda link: link.silence)
     lost = [link for link in links if not link.device.is_connected]
     counts: dict[str, object] = {"down": len(lost), "total": len(links)}
-    if quietest.silent_s > quietest.limit_s:
+    if quietest.silence > 1.0:
         return _critical(kind, "connection.silent", "check_device", **quietest.figures(), **counts)
     if lost:
         worst = max(lost, key=lambda link: link.silent_s)
         code = "connection.connecting" if worst.is_first_try else "connection.lost"
         return _warning(kind, code, "check_device", **worst.figures(), **counts)
-    if quietest.silent_s > quietest.limit_s / 2:
+    if quietest.silence > _SLOW:
         return _warning(kind, "connection.slow", "check_device", **quietest.figures(), **counts)
-    return _healthy(kind, "connection.ok", total=len(links))
+    refusing = next((e for e in links if e.is_refusing and e.silent_s > e.limit_s), None)
+    if refusing is not None:
+        counts |= refusing.figures()
+    return _healthy(kind, "connection.refusing" if refusing else "connection.ok", **counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,17 +176,28 @@ class _Link:
     device: ConnectionStatus
     silent_s: float
     limit_s: float
+    is_refusing: bool
+    """It answers, but with nothing but errors: that is no trouble of the connection."""
 
     @classmethod
     def of(
         cls, device: ConnectionStatus, beat: Heartbeat, seen: Observation, limits: HealthCheckConfig
     ) -> Self:
         since = device.last_good_at or beat.started_at
+        limit_s = _patience_s(limits.connection_timeout, device.shortest_interval_s)
+        # A request without an answer ends a connection long before, so one that lasts is answered.
+        lasts = device.since is not None and _age_s(seen, device.since) > _SLOW * limit_s
         return cls(
             device=device,
-            silent_s=max(0.0, (seen.taken_at - since).total_seconds()),
-            limit_s=_patience_s(limits.connection_timeout, device.shortest_interval_s),
+            silent_s=_age_s(seen, since),
+            limit_s=limit_s,
+            is_refusing=device.is_connected and lasts and _all_bad(device),
         )
+
+    @property
+    def silence(self) -> float:
+        """How long it has not answered, in shares of its limit."""
+        return 0.0 if self.is_refusing else self.silent_s / self.limit_s
 
     @property
     def is_first_try(self) -> bool:
@@ -201,9 +219,10 @@ def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult
     beat = seen.heartbeat
     if beat is None or not _heart_beats(seen, limits):
         return _without_report(kind, seen, limits)
-    if not any(device.is_connected for device in beat.connections):
+    connected = [device for device in beat.connections if device.is_connected]
+    if not connected:
         return _unknown(kind, "data.not_connected")
-    age_s = max(0.0, (seen.taken_at - (beat.last_data_time or beat.started_at)).total_seconds())
+    age_s = _age_s(seen, beat.last_data_time or beat.started_at)
     limit_s = _patience_s(limits.data_timeout, beat.shortest_interval_s)
     rate, expected = beat.samples_per_s, beat.expected_samples_per_s
     figures: dict[str, object] = {
@@ -213,7 +232,9 @@ def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult
         "limit_s": round(limit_s),
     }
     if age_s > limit_s:
-        return _critical(kind, "data.stale", "check_device", "reset_connection", **figures)
+        all_bad = all(map(_all_bad, connected))
+        code, advice = _ALL_BAD if all_bad else _STALE
+        return _critical(kind, code, *advice, **figures)
     if age_s > max(_LATE_INTERVALS * beat.shortest_interval_s, 5.0):
         return _warning(kind, "data.late", "check_device", **figures)
     if not _rate_is_meaningful(seen, beat) or rate >= _DATA_RATE_WARNING * expected:
@@ -231,6 +252,15 @@ def _without_report(
     if _is_starting(seen, limits):
         return _warning(kind, "report.starting")
     return _unknown(kind, "report.missing")
+
+
+def _all_bad(device: ConnectionStatus) -> bool:
+    """Tell whether the device was asked for every point and gave none of them."""
+    return 0 < device.points == device.bad_points
+
+
+def _age_s(seen: Observation, at: datetime) -> float:
+    return max(0.0, (seen.taken_at - at).total_seconds())
 
 
 def _patience_s(timeout_s: float, interval_s: float) -> float:

@@ -96,6 +96,7 @@ class RecoveryService:
         self._memories: dict[str, Memory] | None = None
         self._saved: dict[str, Memory] = {}
         self._latest: dict[str, Decision] = {}
+        self._restarts: dict[str, tuple[int, Decision]] = {}
         self._ended: deque[str] = deque()
         self._overruns: dict[str, deque[tuple[float, int, int]]] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, "recovery")
@@ -110,6 +111,14 @@ class RecoveryService:
     def latest(self) -> Mapping[str, Decision]:
         """Return the newest decision for each collector."""
         return dict(self._latest)
+
+    def restarts(self) -> Mapping[str, tuple[int, Decision]]:
+        """Return how often each collector was restarted since the start, and why the last time."""
+        return dict(self._restarts)
+
+    def under_way(self) -> frozenset[str]:
+        """Return the collectors that anybody's command is under way for. Raises StorageError."""
+        return frozenset(self._hands.under_way())
 
     def memory_of(self, process: str) -> Memory:
         """Return what is remembered of a collector."""
@@ -168,6 +177,9 @@ class RecoveryService:
         number = self._write_down(decision)
         # Before anything is done: a restart that we die over still counts.
         self._remember(decision.process, memory, now)
+        if decision.action is RecoveryAction.RESTART_PROCESS:
+            count, _ = self._restarts.get(decision.process, (0, decision))
+            self._restarts[decision.process] = (count + 1, decision)
         if decision.action.touches and number is not None:
             self._pool.submit(self._carry_out, decision, memory.factor, number)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ class World:
     published: list[tuple[str, object]] = field(default_factory=list)
 
     taken_at = START
+    refused_files = MappingProxyType[str, Any]({})
     nodes = (node(),)
 
     @property
@@ -68,6 +70,8 @@ class World:
             notify_queued=lambda: 0,
             maintenance=frozenset,
             given_up=dict,
+            recovered=dict,
+            commanded=frozenset,
         )
         queue = Notifications(self.database)
         notifier = Notifier(self.home, queue, self, alert_json, "pc")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from alert_samples import START, Plant, device, facts, node, status
@@ -27,6 +28,7 @@ class Hands:
 
     taken_at = START
     nodes = (node(),)
+    refused_files = MappingProxyType[str, Any]({})
 
     def now(self) -> datetime:
         return self.wall
@@ -62,6 +64,8 @@ class Hands:
             notify_queued=lambda: 4,
             maintenance=self.maintenance,
             given_up=dict,
+            recovered=dict,
+            commanded=frozenset,
         )
         return Gatherer(sources, self)
 

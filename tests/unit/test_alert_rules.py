@@ -17,6 +17,7 @@ from alert_samples import (
     told,
 )
 
+from collectors.contract.config_problems import ConfigProblem
 from control_plane.alerting.facts import Disk, OwnFigures, Spool
 from control_plane.alerting.limits import AlertLimits
 from control_plane.alerting.texts import advice_for, ending_of, message_of, rule_name
@@ -271,6 +272,59 @@ def test_what_recovery_leaves_to_people_is_told_unless_another_alert_tells_of_it
     assert "points are bad" in message_of(fired.alert)
     assert "点位异常" in message_of(fired.alert, "zh-CN")
     assert told(plant.look(look_at(status()), times=10)) == [("resolved", "recovery", "line1")]
+
+
+def test_a_restart_by_recovery_is_one_alert_that_says_why() -> None:
+    plant = Plant()
+    causes = {"line1": ("it leaks", "内存泄漏")}
+    events = plant.look(look_at(status(), recovered=causes, commanded=frozenset({"line1"})))
+    # Between its stop and its start there is no process, which is no fault of its own.
+    events += plant.look(look_at(status(checks=CRASHED), commanded=frozenset({"line1"})), times=9)
+    events += plant.look(look_at(status(uptime_s=3.0)), times=9)
+    assert told(events) == [("fired", "process_state", "line1")]
+    assert "it leaks" in message_of(events[0].alert)
+    assert "内存泄漏" in message_of(plant.state.open_alerts().popitem()[1], "zh-CN")
+    over = plant.look(look_at(status(uptime_s=601.0)), times=9)
+    assert told(over) == [("resolved", "process_state", "line1")]
+
+
+def test_a_restart_by_recovery_for_what_is_told_already_is_no_second_alert() -> None:
+    plant = Plant()
+    assert told(plant.look(look_at(status(checks=NO_DATA)), times=20)) == [
+        ("fired", "data_flow", "line1")
+    ]
+    causes = {"line1": ("stands still", "停滞")}
+    events = plant.look(look_at(status(checks=NO_DATA), recovered=causes))
+    events += plant.look(look_at(status(uptime_s=2.0)), times=9)
+    assert told(events) == [("resolved", "data_flow", "line1")]
+
+
+def test_a_persons_restart_is_no_fault() -> None:
+    plant = Plant()
+    under_way = {"commanded": frozenset({"line1"})}
+    events = plant.look(look_at(status(checks=CRASHED), **under_way), times=9)
+    assert events + plant.look(look_at(status(uptime_s=1.0)), times=9) == []
+
+
+def test_a_file_that_is_refused_while_its_collector_runs_is_told() -> None:
+    plant = Plant()
+    problem = ConfigProblem(file="line1.toml", key="name", code="missing")
+    refused = {"refused_files": {"line1": problem}}
+    assert plant.look(look_at(status(), **refused), times=5) == []
+    events = plant.look(look_at(status(), **refused), times=9)
+    assert told(events) == [("fired", "configuration", "line1")]
+    assert "line1.toml" in message_of(events[0].alert)
+    over = plant.look(look_at(status()), times=9)
+    assert told(over) == [("resolved", "configuration", "line1")]
+
+
+def test_a_refused_file_of_a_dead_process_is_told_once() -> None:
+    plant = Plant()
+    problem = ConfigProblem(file="line1.toml", key="name", code="missing")
+    refused = {"refused_files": {"line1": problem}}
+    events = plant.look(look_at(status(checks=CRASHED), **refused), times=20)
+    events += plant.look(look_at(status(uptime_s=3.0), **refused), times=20)
+    assert told([e for e in events if e.kind == "fired"]) == [("fired", "process_state", "line1")]
 
 
 def test_advice_of_the_check_comes_with_the_alert() -> None:

@@ -179,6 +179,13 @@ def test_process_alive_names_what_is_wrong(seen: Observation, status: str, code:
         ),
         (with_link(last_good_at=ago(40)), "warning", "connection.slow"),
         (with_link(last_good_at=ago(61)), "critical", "connection.silent"),
+        # It is asked and answers, but with nothing but errors.
+        (with_link(last_good_at=ago(61), points=3, bad_points=3), "healthy", "connection.refusing"),
+        (
+            with_link(last_good_at=ago(61), points=3, bad_points=3, since=ago(10)),
+            "critical",
+            "connection.silent",
+        ),
     ],
 )
 def test_connection_tells_a_lost_device_at_once_and_a_dead_one_after_the_limit(
@@ -194,6 +201,13 @@ def test_connection_tells_a_lost_device_at_once_and_a_dead_one_after_the_limit(
         (with_link(is_connected=False), "unknown", "data.not_connected"),
         (with_beat(last_data_time=ago(20)), "warning", "data.late"),
         (with_beat(last_data_time=ago(121)), "critical", "data.stale"),
+        (
+            with_beat(
+                last_data_time=ago(121), connections=(replace(LINK, points=3, bad_points=3),)
+            ),
+            "critical",
+            "data.all_bad",
+        ),
         (with_beat(samples_per_s=7.9), "warning", "data.rate_low"),
         (with_beat(samples_per_s=4.9), "critical", "data.rate_low"),
         (with_beat(samples_per_s=1.0, started_at=ago(8)), "healthy", "data.ok"),
