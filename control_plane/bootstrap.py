@@ -12,7 +12,7 @@ from collectors.history.readers import open_reader
 from control_plane.alert_parts import AlertParts, Watched, build_alerts
 from control_plane.clock import Clock, SystemClock
 from control_plane.console import Console, build_console
-from control_plane.errors import SettingsError
+from control_plane.errors import SettingsError, StorageError
 from control_plane.live.hub import Hub
 from control_plane.log_integrity import SEAL_EVERY_S
 from control_plane.log_streams import LogStreams
@@ -22,6 +22,7 @@ from control_plane.recovery.service import RecoveryService
 from control_plane.recovery_parts import build_recovery
 from control_plane.scheduler import Job, Scheduler
 from control_plane.settings import Settings
+from control_plane.storage.audit_seal import ANCHOR_EVERY_S
 from control_plane.storage.process_history import ProcessHistory
 from control_plane.supervisor.program_files import SERVICES
 
@@ -66,6 +67,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     monitor.tell(lambda _: scheduler.check_clock(clock.now(), clock.monotonic()))
     with contextlib.ExitStack() as stack:
         stack.callback(console.database.close)
+        stack.callback(_anchor_at_the_end, console)
         stack.callback(console.nodes.close)
         stack.callback(recovery.stop)
         observation.start()
@@ -133,6 +135,7 @@ def _jobs(
             run=lambda: console.accounts.remove_ended_sessions(now()),
             every_s=600,
         ),
+        Job(id="audit_anchor", run=lambda: _anchor_audit(console), every_s=ANCHOR_EVERY_S),
         Job(
             id="history_retention",
             run=lambda: history.prune(now(), keep),
@@ -143,3 +146,13 @@ def _jobs(
         Job(id="log_verification", run=console.log_integrity.check_daily, daily_utc="03:20"),
         Job(id="database_checkpoint", run=console.database.checkpoint, daily_utc="03:10"),
     )
+
+
+def _anchor_audit(console: Console) -> None:
+    console.audit.note_further_refusals()
+    console.audit.trail.anchor_the_end(console.clock.now())
+
+
+def _anchor_at_the_end(console: Console) -> None:
+    with contextlib.suppress(StorageError):
+        _anchor_audit(console)

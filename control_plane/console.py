@@ -9,6 +9,7 @@ from pathlib import Path
 from collectors.contract.heartbeat import Heartbeat, HeartbeatError, parse_heartbeat
 from collectors.contract.ledger import ledger_path
 from control_plane.account_commands import AccountCommands
+from control_plane.audit_commands import AuditCommands
 from control_plane.auditor import Auditor
 from control_plane.auth.gate import Gate
 from control_plane.auth.permissions import Actor, Role
@@ -29,6 +30,7 @@ from control_plane.settings import Settings
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.api_tokens import ApiTokens
 from control_plane.storage.audit import AuditTrail
+from control_plane.storage.audit_seal import AuditSeal
 from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
@@ -75,6 +77,7 @@ class Console:
     limits: LimitsFile
     database: StateDatabase
     audit: Auditor
+    audit_commands: AuditCommands
     desired: DesiredStates
     accounts: Accounts
     tokens: ApiTokens
@@ -109,7 +112,7 @@ def build_console(
         _forget_crashes(settings),
     )
     local = nodes.local
-    audit = Auditor(AuditTrail(database), clock)
+    audit = Auditor(_audit_trail(settings, database, clock), clock)
     desired = DesiredStates(database)
     accounts, tokens = Accounts(database), ApiTokens(database)
     memory = CommandMemory(audit=audit, desired=desired, pending=PendingCommands(database))
@@ -132,6 +135,7 @@ def build_console(
         limits=LimitsFile(settings.home / "health.toml"),
         database=database,
         audit=audit,
+        audit_commands=AuditCommands(audit),
         desired=desired,
         accounts=accounts,
         tokens=tokens,
@@ -148,6 +152,12 @@ def build_console(
         ),
         applied_migrations=tuple(applied),
     )
+
+
+def _audit_trail(settings: Settings, database: StateDatabase, clock: Clock) -> AuditTrail:
+    trail = AuditTrail(database, AuditSeal(settings.home))
+    trail.begin(clock.now())
+    return trail
 
 
 def _ban_noted_by(audit: Auditor) -> Callable[[str, str, float], None]:

@@ -3,6 +3,7 @@
 from flask import Flask, Response, g, request
 
 from control_plane.api.alerts import alerts_blueprint
+from control_plane.api.audit import audit_blueprint
 from control_plane.api.channels import channels_blueprint
 from control_plane.api.collectors import collectors_blueprint
 from control_plane.api.commands import commands_blueprint
@@ -70,6 +71,7 @@ def create_app(plane: ControlPlane) -> Flask:
 
     app.register_blueprint(session_blueprint(plane))
     app.register_blueprint(people_blueprint(plane))
+    app.register_blueprint(audit_blueprint(plane))
     app.register_blueprint(processes_blueprint(plane))
     app.register_blueprint(logs_blueprint(plane))
     app.register_blueprint(log_integrity_blueprint(plane))

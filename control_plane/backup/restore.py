@@ -19,6 +19,7 @@ from control_plane.clock import Clock
 from control_plane.errors import NewerSchema, RestoreFailed, RestoreInterrupted, StillRunning
 from control_plane.settings import Settings
 from control_plane.storage.audit import AuditTrail
+from control_plane.storage.audit_seal import AuditSeal
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.rows import insert, known_schema, make_schema, replacing
 
@@ -231,5 +232,7 @@ def _nothing_running(home: Path) -> Iterator[None]:
 def _note(settings: Settings, clock: Clock, file: Path, actor: str) -> None:
     database = StateDatabase(settings.database_url)
     whoever = Actor(name=actor, role=Role.ADMIN, origin="console")
-    Auditor(AuditTrail(database), clock).note(whoever, "backup.restore", file.name, "done")
+    trail = AuditTrail(database, AuditSeal(settings.home))
+    trail.begin(clock.now(), restored=True)
+    Auditor(trail, clock).note(whoever, "backup.restore", file.name, "done")
     database.close()

@@ -5,6 +5,7 @@ from control_plane.cli import (  # noqa: F401
     accounts,
     alerts,
     archives,
+    audit,
     collectors,
     installation,
     logs,

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import importlib.util
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,6 +202,17 @@ class StateDatabase:
         finally:
             self._database.execute_sql("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
             self._database.execute_sql("RESET lock_timeout")
+
+    def sync(self) -> None:
+        """Let what was committed outlast a power cut; PostgreSQL does so at each commit."""
+        if self.file is None:
+            return
+        with contextlib.suppress(OSError):  # no write-ahead log: it was written back
+            number = os.open(f"{self.file}-wal", os.O_RDONLY)
+            try:
+                os.fsync(number)
+            finally:
+                os.close(number)
 
     def checkpoint(self) -> None:
         """Let SQLite's files shrink: give free pages back, write the write-ahead log back, cut it.

@@ -7,6 +7,8 @@ import postgres_server
 import pytest
 from postgres_server import PostgresServer
 
+from control_plane.storage.audit import AuditTrail
+from control_plane.storage.audit_seal import AuditSeal
 from control_plane.storage.database import StateDatabase
 
 
@@ -37,3 +39,9 @@ def database(database_url: str, tmp_path: Path) -> Iterator[StateDatabase]:
     database.migrate(tmp_path)
     yield database
     database.close()
+
+
+@pytest.fixture
+def audit(database: StateDatabase, tmp_path: Path) -> AuditTrail:
+    """The audit trail of that database, sealed with a key of its own."""
+    return AuditTrail(database, AuditSeal(tmp_path))

@@ -47,6 +47,8 @@ from control_plane.settings import Settings, load_settings
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.api_tokens import ApiTokens, TokenFacts
 from control_plane.storage.audit import AuditTrail
+from control_plane.storage.audit_check import check_chain
+from control_plane.storage.audit_seal import AuditSeal
 from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
@@ -100,7 +102,7 @@ def fill(settings: Settings) -> StateDatabase:
     facts = TokenFacts(name="ci", role="viewer", created_at=NOW)
     ApiTokens(database).add(facts, "token-hash")
     accounts.open_session("alice", "session", "csrf", NOW)
-    AuditTrail(database).record(EVENT)
+    AuditTrail(database, AuditSeal(settings.home)).record(EVENT)
     DesiredStates(database).want("line1", Desired.STOP, "bob", NOW)
     history.note_incarnation("line1", 7, NOW, NOW)
     health = ProcessHealth(
@@ -167,10 +169,12 @@ def test_a_backup_of_either_engine_is_restored_into_either(
     report = make(here, database, tmp_path / "daq.zip")
     there = installation(tmp_path / "there", urls(target))
     restored = put_back(there, tmp_path / "daq.zip")
-    assert (report.rows, report.files, report.history_files) == (6_007, 3, 1)
-    assert (restored.rows, restored.files, restored.history_files) == (6_007, 3, 1)
+    assert (report.rows, report.files, report.history_files) == (6_007, 4, 1)
+    assert (restored.rows, restored.files, restored.history_files) == (6_007, 4, 1)
     found = StateDatabase(there.database_url)
     before, after = contents(database), contents(found)
+    chain = check_chain(AuditTrail(found, AuditSeal(there.home)))
+    assert (chain.is_sound, chain.entries, chain.anchored_id) == (True, 2, 1)
     assert after.pop("audit")[-1][4] == "backup.restore"
     assert len(before.pop("audit")) == 1
     assert before == after
@@ -221,7 +225,8 @@ def test_what_was_there_before_a_restore_is_kept(
 def test_a_backup_is_of_one_moment_while_others_write(database_url: str, tmp_path: Path) -> None:
     settings = installation(tmp_path / "home", database_url)
     database = fill(settings)
-    audit, history = AuditTrail(database), ProcessHistory(database)
+    audit = AuditTrail(database, AuditSeal(settings.home))
+    history = ProcessHistory(database)
     stop = threading.Event()
 
     def write() -> None:

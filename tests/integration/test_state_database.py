@@ -84,10 +84,7 @@ def test_names_of_users_and_tokens_are_unique(database: StateDatabase) -> None:
     assert tokens.find("hash2", NOW) is None
 
 
-def test_a_command_is_remembered_so_that_its_restart_is_not_counted(
-    database: StateDatabase,
-) -> None:
-    audit = AuditTrail(database)
+def test_a_command_is_remembered_so_that_its_restart_is_not_counted(audit: AuditTrail) -> None:
     audit.record(event())
     assert audit.was_commanded("line1", NOW - timedelta(seconds=1))
     assert not audit.was_commanded("line1", NOW + timedelta(seconds=1))
@@ -112,8 +109,7 @@ def test_restarts_and_incarnations_survive_and_old_rows_are_pruned(
         assert HealthRecord.select().count() == 0
 
 
-def test_writers_in_many_threads_do_not_fail_each_other(database: StateDatabase) -> None:
-    audit = AuditTrail(database)
+def test_writers_in_many_threads_do_not_fail_each_other(audit: AuditTrail) -> None:
     errors: list[StorageError] = []
 
     def write() -> None:
@@ -131,8 +127,7 @@ def test_writers_in_many_threads_do_not_fail_each_other(database: StateDatabase)
     assert errors == []
 
 
-def test_the_newest_command_for_a_process_tells_its_outcome(database: StateDatabase) -> None:
-    audit = AuditTrail(database)
+def test_the_newest_command_for_a_process_tells_its_outcome(audit: AuditTrail) -> None:
     assert audit.last_outcome("line1") is None
     for outcome in ("requested", "done"):
         audit.record(event(outcome=outcome))
@@ -143,10 +138,9 @@ def test_the_newest_command_for_a_process_tells_its_outcome(database: StateDatab
 
 def test_no_text_keeps_a_line_of_the_audit_trail_from_being_written(
     database: StateDatabase,
+    audit: AuditTrail,
 ) -> None:
-    AuditTrail(database).record(
-        event(actor="\ud800" + "a" * 200, target="x\x00y", detail="\x00" + "z" * 10_000)
-    )
+    audit.record(event(actor="\ud800" + "a" * 200, target="x\x00y", detail="\x00" + "z" * 10_000))
     with database.connection():
         row = AuditEntry.get()
     assert (row.target, len(row.actor), row.detail[:2]) == ("xy", 80, "zz")

@@ -10,6 +10,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +41,8 @@ from control_plane.errors import UnknownSession
 from control_plane.storage.accounts import Accounts
 from control_plane.storage.alerts import AlertFilter, Alerts, Memory
 from control_plane.storage.api_tokens import ApiTokens, TokenFacts
-from control_plane.storage.audit import AuditTrail
+from control_plane.storage.audit import AuditFilter, AuditTrail
+from control_plane.storage.audit_seal import AuditSeal
 from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.storage.database import StateDatabase
 from control_plane.storage.desired_states import DesiredStates
@@ -98,6 +100,10 @@ CONFIG = ConfigRevision(
     comment="", size_bytes=4,
 )  # fmt: skip
 
+EVERYTHING = AuditFilter(
+    actor="bob", origin="::1", action="process.*", target="line1", outcome="done", start=NOW,
+    end=NOW + timedelta(hours=1),
+)  # fmt: skip
 TOKEN = TokenFacts(name="ci", role="viewer", created_at=NOW)
 
 
@@ -153,6 +159,11 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
     },
     AuditTrail: {
         "record": lambda r: r.record(EVENT),
+        "begin": lambda r: r.begin(NOW, restored=True),
+        "anchor_the_end": lambda r: r.anchor_the_end(NOW),
+        "entries": lambda r: r.entries(EVERYTHING),
+        "pages": lambda r: list(r.pages(EVERYTHING)),
+        "sealed_rows": lambda r: list(r.sealed_rows()),
         "was_commanded": lambda r: r.was_commanded("line1", NOW),
         "last_outcome": lambda r: r.last_outcome("line1"),
     },
@@ -226,6 +237,11 @@ def uses_of(repository: type) -> dict[str, Callable[[Any], object]]:
     return plain | USES.get(repository, {})
 
 
+def made(repository: type, database: StateDatabase, home: Path) -> Any:
+    more = [AuditSeal(home)] if repository is AuditTrail else []
+    return repository(database, *more)
+
+
 def test_every_repository_is_examined_here() -> None:
     public = {
         each: {name for name in vars(each) if not name.startswith("_")} for each in repositories()
@@ -236,7 +252,7 @@ def test_every_repository_is_examined_here() -> None:
 
 @pytest.mark.parametrize("repository", list(repositories()), ids=lambda each: each.__name__)
 def test_no_query_reads_a_table_that_grows_from_end_to_end(
-    repository: type, database: StateDatabase, monkeypatch: pytest.MonkeyPatch
+    repository: type, database: StateDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, Any]] = []
     with database.connection() as db:
@@ -249,7 +265,7 @@ def test_no_query_reads_a_table_that_grows_from_end_to_end(
         with monkeypatch.context() as patch:
             patch.setattr(db, "execute_sql", listen)
             for use in uses_of(repository).values():
-                use(repository(database))
+                use(made(repository, database, tmp_path))
         full = [
             (sql, scan)
             for sql, parameters in asked
