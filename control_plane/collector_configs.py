@@ -23,6 +23,7 @@ from control_plane.errors import (
     CollectorExists,
     InvalidProgramFile,
     RevisionConflict,
+    RevisionRequired,
     StorageError,
     UnknownProcess,
     UnknownRevision,
@@ -41,7 +42,8 @@ class Edit:
     """A text that somebody wants a collector to have.
 
     Attributes:
-        based_on: Revision that the writer had seen; another one by now is a conflict.
+        based_on: Revision that the writer had seen, which must be said; another one by now is a
+            conflict.
     """
 
     text: str
@@ -108,10 +110,11 @@ class CollectorConfigs:
         """Give a collector another text and wait until it is in use.
 
         Raises:
-            NotPermitted, UnknownProcess, RevisionConflict, ConfigError, InvalidProgramFile, Busy,
-            SupervisorUnreachable, StorageError.
+            NotPermitted, UnknownProcess, RevisionRequired, RevisionConflict, ConfigError,
+            InvalidProgramFile, Busy, SupervisorUnreachable, StorageError.
         """
         self._audit.allow(actor, Permission.CONFIGURE, "collector.apply", name)
+        _require_revision(name, edit.based_on)
         wanted = _sound(check_text(name, edit.text))
         with self._alone(name):
             old = self.read(name)
@@ -156,9 +159,11 @@ class CollectorConfigs:
         """Stop a collector, take it out of service and return where its file is kept.
 
         Raises:
-            NotPermitted, UnknownProcess, RevisionConflict, Busy, SupervisorUnreachable.
+            NotPermitted, UnknownProcess, RevisionRequired, RevisionConflict, Busy,
+            SupervisorUnreachable.
         """
         self._audit.allow(actor, Permission.ADMINISTER, "collector.remove", name)
+        _require_revision(name, based_on)
         with self._alone(name):
             text = self._text(name)
             if revision_of_text(text) != based_on:
@@ -248,6 +253,11 @@ class CollectorConfigs:
 
     def _file(self, name: str) -> Path:
         return self._directory / f"{name}.toml"
+
+
+def _require_revision(name: str, based_on: str) -> None:
+    if not based_on:
+        raise RevisionRequired(name=name)
 
 
 def _sound(checked: CheckedText) -> CheckedText:

@@ -1,8 +1,11 @@
 """Every error that a user can meet, each with a stable code and a sentence in two languages."""
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from collectors.contract.messages import DEFAULT_LANGUAGE, sentence
+
+_MOST_SAID = 5
 
 
 class ControlPlaneError(Exception):
@@ -22,6 +25,28 @@ class BadRequest(ControlPlaneError):
     """The request does not have the form that this call takes (``reason``)."""
 
     code = "bad_request"
+
+
+class BadInput(BadRequest):
+    """Parameters or fields that are missing, unknown or not as they may be.
+
+    Attributes:
+        problems: (field, kind, facts) of each; ``field.KIND`` is its sentence.
+    """
+
+    def __init__(self, problems: Sequence[tuple[str, str, Mapping[str, object]]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__()
+
+    def sentences(self, language: str) -> list[str]:
+        return [
+            sentence("control_plane", f"field.{kind}", {**facts, "field": name}, language)
+            for name, kind, facts in self.problems
+        ]
+
+    def message(self, language: str = DEFAULT_LANGUAGE) -> str:
+        reason = "; ".join(self.sentences(language)[:_MOST_SAID])
+        return sentence("control_plane", f"problem.{self.code}", {"reason": reason}, language)
 
 
 class SettingsError(ControlPlaneError):

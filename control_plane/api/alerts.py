@@ -1,32 +1,105 @@
 """Alerts: open ones, those of the past, figures; acknowledging."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any, Literal, Self
 
-from flask import Blueprint, Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from flask import Blueprint
+from pydantic import BaseModel, ConfigDict, Field
 
-from control_plane.alerting.limits import DEFAULT_RULES
+from control_plane.alerting.figures import AlarmFigures
+from control_plane.alerting.limits import DEFAULT_RULES, RuleLimits
 from control_plane.alerting.texts import rule_name
 from control_plane.alerting.view import alert_json
+from control_plane.api.answers import fields_of
+from control_plane.api.endpoint import endpoint
 from control_plane.api.errors import language_of_request
-from control_plane.api.identity import actor_with, parse_body
-from control_plane.api.parameters import whole_number
-from control_plane.auth.permissions import Permission
+from control_plane.api.parsing import Body, Query
+from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
-from control_plane.domain.alerts import MAX_REASON_CHARACTERS, AlertSeverity
-from control_plane.errors import BadRequest, UnknownAlert
+from control_plane.domain.alerts import MAX_REASON_CHARACTERS, Alert, AlertSeverity
+from control_plane.errors import UnknownAlert
 from control_plane.storage.alerts import AlertFilter, Alerts, Step
 
 MAX_PAGE = 500
-_STEPS = TypeAdapter(list[Step])
 _MAX_ID = 2**53
+_Alert = fields_of(Alert)
+_RuleLimits = fields_of(RuleLimits)
 
 
-class Acknowledgement(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Acknowledgement(Body):
     reason: Annotated[str, Field(max_length=MAX_REASON_CHARACTERS)] = ""
+
+
+class AlertView(_Alert):  # type: ignore[misc, valid-type] # made from the domain's type
+    """An alert, and what follows from it in the language of the request."""
+
+    alarm_state: Literal[
+        "active_unacknowledged",
+        "active_acknowledged",
+        "returned_unacknowledged",
+        "normal",
+        "shelved",
+    ]
+    title: str
+    message: str
+    advice: list[str]
+    ending: str
+
+    @classmethod
+    def of(cls, alert: Alert, **others: object) -> Self:
+        view: Self = cls.model_validate(alert_json(alert, language_of_request()) | others)
+        return view
+
+
+class AlertDetail(AlertView):
+    steps: list[Step]
+
+
+class AlertQuery(Query):
+    """``all`` pages back through the past by ``before``; the filters are for ``all``."""
+
+    state: Literal["open", "all"] = "open"
+    severity: AlertSeverity | None = None
+    rule: Annotated[str, Field(max_length=80)] | None = None
+    subject: Annotated[str, Field(max_length=80)] | None = None
+    before: Annotated[int, Field(ge=0, lt=10**16)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+
+
+class AlertList(BaseModel):
+    """``pending`` are conditions that do not hold for long enough yet; ``problems`` are in the
+    rule file."""
+
+    alerts: list[AlertView]
+    next_before: int | None
+    pending: list[AlertView]
+    problems: list[str]
+
+
+class AlertRule(_RuleLimits):  # type: ignore[misc, valid-type] # made from the domain's type
+    """A rule and its limits."""
+
+    rule: str
+    title: str
+
+
+class AlertOverride(BaseModel):
+    """Limits that differ for a subject; only those that do are there."""
+
+    model_config = ConfigDict(extra="allow")
+
+    rule: str
+    subject: str
+
+
+class AlertRules(BaseModel):
+    rules: list[AlertRule]
+    overrides: list[AlertOverride]
+    repeat_s: float
+    flapping: bool
+    gateway_collectors: int
+    problems: list[str]
 
 
 def alerts_blueprint(plane: ControlPlane) -> Blueprint:
@@ -35,39 +108,42 @@ def alerts_blueprint(plane: ControlPlane) -> Blueprint:
     service, past = plane.alerts.service, Alerts(plane.console.database)
 
     @blueprint.get("")
-    def list_alerts() -> Response:
-        """Open alerts with ``state=open`` (default); ``state=all`` pages back by ``before``."""
-        actor_with(Permission.VIEW)
+    @endpoint(Permission.VIEW)
+    def list_alerts(query: AlertQuery) -> AlertList:
+        """List open alerts, or all of the past page by page."""
         language = language_of_request()
-        if request.args.get("state", "open") == "open":
-            found, following = service.present(), None
+        following: int | None = None
+        if query.state == "open":
+            found = list(service.present())
         else:
-            wanted = _wanted()
+            wanted = _wanted(query)
             found = past.past(wanted)
             following = found[-1].id if len(found) == wanted.limit else None
-        return jsonify(
-            alerts=[alert_json(alert, language) for alert in found],
+        return AlertList(
+            alerts=[AlertView.of(alert) for alert in found],
             next_before=following,
-            pending=[alert_json(alert, language) for alert in service.pending()],
+            pending=[AlertView.of(alert) for alert in service.pending()],
             problems=[problem.text(language) for problem in service.problems],
         )
 
     @blueprint.get("/figures")
-    def show_figures() -> Response:
-        actor_with(Permission.VIEW)
-        return jsonify(asdict(service.figures()))
+    @endpoint(Permission.VIEW)
+    def show_figures() -> AlarmFigures:
+        """Show how well people can follow the alerts (ISA-18.2)."""
+        return service.figures()
 
     @blueprint.get("/rules")
-    def rules() -> Response:
-        actor_with(Permission.VIEW)
+    @endpoint(Permission.VIEW)
+    def rules() -> AlertRules:
+        """List the rules with the limits in force."""
         limits, language = service.limits, language_of_request()
-        return jsonify(
-            rules=[
-                {"rule": name, "title": rule_name(name, language)} | asdict(limits.rules[name])
-                for name in DEFAULT_RULES
-            ],
+        return AlertRules(
+            rules=[_rule(name, asdict(limits.rules[name]), language) for name in DEFAULT_RULES],
             overrides=[
-                {"rule": o.rule, "subject": o.subject} | dict(o.changes) for o in limits.overrides
+                AlertOverride.model_validate(
+                    {"rule": each.rule, "subject": each.subject} | dict(each.changes)
+                )
+                for each in limits.overrides
             ],
             repeat_s=limits.repeat_s,
             flapping=limits.flapping,
@@ -76,22 +152,28 @@ def alerts_blueprint(plane: ControlPlane) -> Blueprint:
         )
 
     @blueprint.get("/<int:alert_id>")
-    def show(alert_id: int) -> Response:
-        actor_with(Permission.VIEW)
+    @endpoint(Permission.VIEW, errors=(UnknownAlert,))
+    def show(alert_id: int) -> AlertDetail:
+        """Show one alert with its history."""
         present = next((a for a in service.present() if a.id == alert_id), None)
         alert = present or past.find(_checked(alert_id))
         if alert is None:
             raise UnknownAlert(id=alert_id)
-        steps = _STEPS.dump_python(past.steps(alert_id), mode="json")
-        return jsonify(alert_json(alert, language_of_request()) | {"steps": steps})
+        return AlertDetail.of(alert, steps=past.steps(alert_id))
 
     @blueprint.post("/<int:alert_id>/acknowledge")
-    def acknowledge(alert_id: int) -> Response:
-        actor, body = actor_with(Permission.VIEW), parse_body(Acknowledgement)
-        alert = plane.alerts.commands.acknowledge(actor, _checked(alert_id), body.reason)
-        return jsonify(alert_json(alert, language_of_request()))
+    @endpoint(Permission.COMMAND, errors=(UnknownAlert,), example={"reason": "on my way"})
+    def acknowledge(alert_id: int, body: Acknowledgement, actor: Actor) -> AlertView:
+        """Say that somebody has seen it; repeated notices end."""
+        return AlertView.of(
+            plane.alerts.commands.acknowledge(actor, _checked(alert_id), body.reason)
+        )
 
     return blueprint
+
+
+def _rule(name: str, limits: Mapping[str, Any], language: str) -> AlertRule:
+    return AlertRule(rule=name, title=rule_name(name, language), **limits)
 
 
 def _checked(alert_id: int) -> int:
@@ -101,19 +183,11 @@ def _checked(alert_id: int) -> int:
     return alert_id
 
 
-def _wanted() -> AlertFilter:
-    if request.args.get("state") != "all":
-        raise BadRequest(reason="state must be open or all")
-    severity = request.args.get("severity")
-    if severity is not None and severity not in list(AlertSeverity):
-        raise BadRequest(reason=f"severity must be one of: {', '.join(AlertSeverity)}")
-    before = request.args.get("before")
-    if before is not None and (not before.isascii() or not before.isdecimal() or len(before) > 16):
-        raise BadRequest(reason="before must be next_before of an earlier answer")
+def _wanted(query: AlertQuery) -> AlertFilter:
     return AlertFilter(
-        before_id=int(before) if before else None,
-        rule=request.args.get("rule"),
-        severity=severity,
-        subject=request.args.get("subject"),
-        limit=whole_number("limit", 100, MAX_PAGE),
+        before_id=query.before or None,
+        rule=query.rule,
+        severity=query.severity,
+        subject=query.subject,
+        limit=query.limit,
     )

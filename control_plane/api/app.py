@@ -7,6 +7,7 @@ from control_plane.api.audit import audit_blueprint
 from control_plane.api.channels import channels_blueprint
 from control_plane.api.collectors import collectors_blueprint
 from control_plane.api.commands import commands_blueprint
+from control_plane.api.endpoint import declaration_of, require_declarations
 from control_plane.api.errors import register_error_handlers
 from control_plane.api.health import health_blueprint
 from control_plane.api.history import history_blueprint
@@ -28,7 +29,6 @@ from control_plane.bootstrap import ControlPlane
 MAX_BODY_BYTES = 1 << 20
 MAX_CONFIG_BYTES = 4 << 20
 """A collector's file with 20,000 points, or a table of them."""
-_OPEN_PREFIXES = ("/api/v1/session", "/api/v1/setup")
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -56,9 +56,12 @@ def create_app(plane: ControlPlane) -> Flask:
 
     @app.before_request
     def know_the_sender() -> None:
-        """Deny by default: below /api only signing in is open to strangers."""
+        """Deny by default: below /api strangers get what is declared as open, and no more."""
         request.max_content_length = body_limit(request.path)
-        if request.path.startswith("/api/") and request.path not in _OPEN_PREFIXES:
+        view = app.view_functions.get(request.endpoint or "")
+        declaration = declaration_of(view)
+        is_open = declaration is not None and declaration.permission is None
+        if request.path.startswith("/api/") and not is_open:
             g.actor = identify(plane)
 
     @app.after_request
@@ -88,5 +91,6 @@ def create_app(plane: ControlPlane) -> Flask:
     app.register_blueprint(channels_blueprint(plane))
     register_live_channel(app, plane)
     app.register_blueprint(panel_blueprint())
+    require_declarations(app)
     app.wsgi_app = without_compression(app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app

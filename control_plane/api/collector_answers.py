@@ -54,12 +54,10 @@ def masking(plane: ControlPlane) -> Callable[[Actor, str], tuple[str, bool]]:
     return mask
 
 
-def based_on(name: str) -> str:
-    """Return the one revision of ``If-Match``; raises RevisionRequired without."""
+def based_on() -> str:
+    """Return the one revision of ``If-Match``, empty without: then nothing will be changed."""
     tags = sorted(request.if_match.as_set())
-    if len(tags) != 1 or request.if_match.star_tag:
-        raise RevisionRequired(name=name)
-    return tags[0]
+    return tags[0] if len(tags) == 1 and not request.if_match.star_tag else ""
 
 
 def text_of(plane: ControlPlane, name: str, body: ConfigText) -> str:

@@ -77,7 +77,7 @@ def add_points_routes(blueprint: Blueprint, plane: ControlPlane) -> None:
         if found and not query.dry_run:
             edit = Edit(
                 text=text,
-                based_on=based_on(name),
+                based_on=based_on(),
                 comment=query.comment,
                 origin=ConfigOrigin.IMPORTED,
             )

@@ -203,7 +203,7 @@ def _add_changing(blueprint: Blueprint, plane: ControlPlane) -> None:
     )
     def apply(name: str, body: ConfigEdit, actor: Actor) -> Answer[ConfigApplied]:
         """Give a collector another text and wait until it is in use."""
-        edit = Edit(text=text_of(plane, name, body), based_on=based_on(name), comment=body.comment)
+        edit = Edit(text=text_of(plane, name, body), based_on=based_on(), comment=body.comment)
         return applied_answer(configs.apply(actor, name, edit))
 
     @blueprint.post("/<name>/config/rollback")
@@ -216,7 +216,7 @@ def _add_changing(blueprint: Blueprint, plane: ControlPlane) -> None:
     )
     def roll_back(name: str, body: Rollback, actor: Actor) -> Answer[ConfigApplied]:
         """Bring an earlier text back."""
-        edit = Edit(text="", based_on=based_on(name), comment=body.comment)
+        edit = Edit(text="", based_on=based_on(), comment=body.comment)
         return applied_answer(configs.roll_back(actor, name, body.revision, edit))
 
     @blueprint.delete("/<name>")
@@ -227,7 +227,7 @@ def _add_changing(blueprint: Blueprint, plane: ControlPlane) -> None:
     )
     def remove(name: str, actor: Actor) -> CollectorRemoved:
         """Stop a collector and take it out of service; its text is kept."""
-        return CollectorRemoved.of(name, configs.remove(actor, name, based_on(name)))
+        return CollectorRemoved.of(name, configs.remove(actor, name, based_on()))
 
 
 def _diff(name: str, old: tuple[str, str], new: tuple[str, str]) -> ConfigDiff:

@@ -146,7 +146,7 @@ def _response(result: Any, adapter: TypeAdapter[Any] | None, status: int) -> Res
     if adapter is None:
         response = Response(status=status)
     else:
-        response = Response(adapter.dump_json(result), status, content_type=_JSON)
+        response = Response(adapter.dump_json(result, by_alias=True), status, content_type=_JSON)
     response.headers.update(headers)
     if "ETag" in headers and request.method in ("GET", "HEAD"):
         response.make_conditional(request)

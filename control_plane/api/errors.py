@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 STATUS: dict[type[errors.ControlPlaneError], int] = {
     errors.BadRequest: 400,
+    errors.BadInput: 400,
     errors.NotAuthenticated: 401,
     errors.BadCredentials: 401,
     errors.NotPermitted: 403,
@@ -50,6 +51,8 @@ STATUS: dict[type[errors.ControlPlaneError], int] = {
     errors.RevisionRequired: 428,
     errors.RateLimited: 429,
     errors.ClientBanned: 429,
+    errors.UpgradeRequired: 426,
+    errors.TooManyConnections: 429,
     errors.TooManyExports: 429,
     errors.LogsUnreadable: 500,
     errors.SupervisorFault: 502,
@@ -61,6 +64,10 @@ STATUS: dict[type[errors.ControlPlaneError], int] = {
 }
 
 
+_SPOKEN = (400, 404, 405, 408, 413, 415)
+"""Refusals of the HTTP server that have a sentence of their own (``http.STATUS``)."""
+
+
 def language_of_request() -> str:
     """Return the first language of the client's list that we have; English if there is none."""
     for wanted, quality in request.accept_languages:
@@ -68,6 +75,13 @@ def language_of_request() -> str:
             if quality > 0 and wanted.lower().split("-")[0] == language.lower().split("-")[0]:
                 return language
     return DEFAULT_LANGUAGE
+
+
+def status_of(kind: type[Exception]) -> int:
+    """Return the HTTP status of an error."""
+    if issubclass(kind, ConfigError | TableError):
+        return 422
+    return next((STATUS[each] for each in kind.__mro__ if each in STATUS), 500)
 
 
 def problem(
@@ -90,55 +104,76 @@ def problem(
 
 def register_error_handlers(app: Flask) -> None:
     """Let every exception of the API become a problem answer."""
+    app.register_error_handler(errors.ControlPlaneError, _control_plane_error)
+    app.register_error_handler(errors.BadInput, _bad_input)
+    app.register_error_handler(ConfigError, _config_error)
+    app.register_error_handler(TableError, _table_error)
+    app.register_error_handler(HistoryError, _history_error)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(Exception, _unexpected)
 
-    @app.errorhandler(errors.ControlPlaneError)
-    def control_plane_error(exc: errors.ControlPlaneError) -> Response:
-        status = STATUS.get(type(exc), 500)
-        if status >= 500:
-            log.warning("request failed", extra={"path": request.path, "error": str(exc)})
-        extra = {"retry_after_s": exc.params["retry_after_s"]} if status == 429 else {}
-        return problem(status, exc.code, exc.message(language_of_request()), extra)
 
-    @app.errorhandler(ConfigError)
-    def config_error(exc: ConfigError) -> Response:
-        language = language_of_request()
-        problems = [
-            {
-                "key": each.key,
-                "line": each.line,
-                "code": each.code,
-                "message": each.message(language),
-                "remedy": each.remedy(language),
-            }
-            for each in exc.problems
-        ]
-        name = Path(exc.problems[0].file).stem
-        facts = {"name": name, "count": len(problems)}
-        detail = sentence("control_plane", "problem.invalid_config", facts, language)
-        return problem(422, "invalid_config", detail, {"problems": problems})
+def _control_plane_error(exc: errors.ControlPlaneError) -> Response:
+    status = status_of(type(exc))
+    if status >= 500:
+        log.warning("request failed", extra={"path": request.path, "error": str(exc)})
+    extra = {"retry_after_s": exc.params["retry_after_s"]} if status == 429 else {}
+    return problem(status, exc.code, exc.message(language_of_request()), extra)
 
-    @app.errorhandler(TableError)
-    def table_error(exc: TableError) -> Response:
-        language = language_of_request()
-        problems = [
-            {"row": each.row, "column": each.column, "message": each.text(language)}
-            for each in exc.problems
-        ]
-        facts = {"count": len(problems)}
-        detail = sentence("control_plane", "problem.invalid_table", facts, language)
-        return problem(422, "invalid_table", detail, {"problems": problems})
 
-    @app.errorhandler(HistoryError)
-    def history_error(exc: HistoryError) -> Response:
-        return control_plane_error(errors.StorageError(reason=str(exc)))
+def _config_error(exc: ConfigError) -> Response:
+    language = language_of_request()
+    problems = [
+        {
+            "key": each.key,
+            "line": each.line,
+            "code": each.code,
+            "message": each.message(language),
+            "remedy": each.remedy(language),
+        }
+        for each in exc.problems
+    ]
+    name = Path(exc.problems[0].file).stem
+    facts = {"name": name, "count": len(problems)}
+    detail = sentence("control_plane", "problem.invalid_config", facts, language)
+    return problem(422, "invalid_config", detail, {"problems": problems})
 
-    @app.errorhandler(HTTPException)
-    def http_exception(exc: HTTPException) -> Response:
-        code = (exc.name or "error").lower().replace(" ", "_")
-        return problem(exc.code or 500, code, exc.description or "")
 
-    @app.errorhandler(Exception)
-    def unexpected(exc: Exception) -> Response:
-        log.error("request failed unexpectedly", exc_info=exc, extra={"path": request.path})
-        error = errors.ControlPlaneError()
-        return problem(500, error.code, error.message(language_of_request()))
+def _table_error(exc: TableError) -> Response:
+    language = language_of_request()
+    problems = [
+        {"row": each.row, "column": each.column, "message": each.text(language)}
+        for each in exc.problems
+    ]
+    facts = {"count": len(problems)}
+    detail = sentence("control_plane", "problem.invalid_table", facts, language)
+    return problem(422, "invalid_table", detail, {"problems": problems})
+
+
+def _history_error(exc: HistoryError) -> Response:
+    return _control_plane_error(errors.StorageError(reason=str(exc)))
+
+
+def _bad_input(exc: errors.BadInput) -> Response:
+    language = language_of_request()
+    said = zip(exc.problems, exc.sentences(language), strict=True)
+    found = [{"field": field, "code": kind, "message": text} for (field, kind, _), text in said]
+    return problem(400, exc.code, exc.message(language), {"problems": found})
+
+
+def _http_exception(exc: HTTPException) -> Response:
+    status = exc.code or 500
+    code = f"http.{status}" if status in _SPOKEN else "http.other"
+    facts = {"method": request.method, "path": request.path, "status": status}
+    detail = sentence("control_plane", code, facts, language_of_request())
+    response = problem(status, (exc.name or "error").lower().replace(" ", "_"), detail)
+    for name, value in exc.get_headers():
+        if name != "Content-Type":  # Allow and Retry-After, say
+            response.headers[name] = value
+    return response
+
+
+def _unexpected(exc: Exception) -> Response:
+    log.error("request failed unexpectedly", exc_info=exc, extra={"path": request.path})
+    error = errors.ControlPlaneError()
+    return problem(500, error.code, error.message(language_of_request()))

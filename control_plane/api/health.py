@@ -1,19 +1,27 @@
 """How everything is: a summary, and a report to keep or to print."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from html import escape
+from typing import Any, Literal
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response
+from pydantic import BaseModel
 
 from collectors.contract.messages import sentence
+from control_plane.api.endpoint import endpoint
 from control_plane.api.errors import language_of_request
-from control_plane.api.identity import actor_with
+from control_plane.api.parsing import Query
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
-from control_plane.domain.health import HealthIssue, SystemHealthSummary
-from control_plane.domain.process import ProcessStatus
-from control_plane.errors import BadRequest
+from control_plane.domain.health import (
+    HealthCheckType,
+    HealthIssue,
+    HealthStatus,
+    SystemHealthSummary,
+)
+from control_plane.domain.process import ProcessState, ProcessStatus
 from control_plane.health.summary import summarize
 from control_plane.version import VERSION
 
@@ -24,26 +32,77 @@ _STYLE = (
 )
 
 
+class IssueView(BaseModel):
+    """Something that is wrong with a process, in the language of the request."""
+
+    process_name: str
+    check_type: HealthCheckType
+    status: HealthStatus
+    code: str
+    message: str
+    penalty: float
+    since: datetime | None
+    recommendations: list[str]
+
+
+class HealthSummary(BaseModel):
+    """How everything is; ``overall_status`` is the worst of those that should run."""
+
+    overall_status: HealthStatus
+    total_processes: int
+    healthy_processes: int
+    warning_processes: int
+    critical_processes: int
+    unknown_processes: int
+    stopped_processes: int
+    last_check_time: datetime
+    issues: list[IssueView]
+
+
+class CollectorLine(BaseModel):
+    name: str
+    type: str
+    status: ProcessState
+    health: HealthStatus
+    score: float | None
+    data_collection_rate: float
+    expected_rate: float
+    restart_count: int
+
+
+class HealthReport(HealthSummary):
+    version: str
+    collectors: list[CollectorLine]
+
+
+class ReportQuery(Query):
+    format: Literal["html", "json"] = "html"
+
+
 def health_blueprint(plane: ControlPlane) -> Blueprint:
     """The routes ``/api/v1/health`` and ``/api/v1/health/report``."""
     blueprint = Blueprint("health", __name__, url_prefix="/api/v1/health")
 
     @blueprint.get("")
-    def show() -> Response:
-        actor_with(Permission.VIEW)
-        return jsonify(_summary(_now(plane), language_of_request()))
+    @endpoint(Permission.VIEW)
+    def show() -> HealthSummary:
+        """Sum up how everything is, the worst first."""
+        return HealthSummary(**_summary(_now(plane), language_of_request()))
 
     @blueprint.get("/report")
-    def report() -> Response:
-        actor_with(Permission.VIEW)
-        language, form = language_of_request(), request.args.get("format", "html")
+    @endpoint(Permission.VIEW, media=("text/html", "application/json"))
+    def report(query: ReportQuery) -> Response:
+        """Download the same with all collectors, to keep or to print."""
+        language = language_of_request()
         summary, statuses = _now(plane), list(plane.monitor.picture().processes.values())
-        if form == "json":
-            collectors = [_collector(status) for status in statuses]
-            body = _summary(summary, language) | {"version": VERSION, "collectors": collectors}
-            return _attached(jsonify(body), summary, "json")
-        if form != "html":
-            raise BadRequest(reason="format is html or json")
+        if query.format == "json":
+            body = HealthReport(
+                **_summary(summary, language),
+                version=VERSION,
+                collectors=[_collector(status) for status in statuses],
+            )
+            content = Response(body.model_dump_json(), mimetype="application/json")
+            return _attached(content, summary, "json")
         page = _page(summary, statuses, language)
         return _attached(Response(page, mimetype="text/html"), summary, "html")
 
@@ -61,47 +120,38 @@ def _attached(response: Response, summary: SystemHealthSummary, suffix: str) -> 
     return response
 
 
-def _summary(summary: SystemHealthSummary, language: str) -> dict[str, object]:
-    return {
-        "overall_status": summary.overall_status,
-        "total_processes": summary.total_processes,
-        "healthy_processes": summary.healthy_processes,
-        "warning_processes": summary.warning_processes,
-        "critical_processes": summary.critical_processes,
-        "unknown_processes": summary.unknown_processes,
-        "stopped_processes": summary.stopped_processes,
-        "last_check_time": _iso(summary.last_check_time),
-        "issues": [_issue(issue, language) for issue in summary.issues],
-    }
+def _summary(summary: SystemHealthSummary, language: str) -> dict[str, Any]:
+    facts = {each.name: getattr(summary, each.name) for each in fields(summary)}
+    return facts | {"issues": [_issue(issue, language) for issue in summary.issues]}
 
 
-def _issue(issue: HealthIssue, language: str) -> dict[str, object]:
+def _issue(issue: HealthIssue, language: str) -> IssueView:
     check = issue.check
-    return {
-        "process_name": issue.process_name,
-        "check_type": check.check_type,
-        "status": check.status,
-        "code": check.code,
-        "message": _say(f"check.{check.code}", check.params, language),
-        "penalty": check.penalty,
-        "since": _iso(check.since) if check.since else None,
-        "recommendations": [
+    return IssueView(
+        process_name=issue.process_name,
+        check_type=check.check_type,
+        status=check.status,
+        code=check.code,
+        message=_say(f"check.{check.code}", check.params, language),
+        penalty=check.penalty,
+        since=check.since,
+        recommendations=[
             _say(f"recommendation.{code}", {}, language) for code in check.recommendations
         ],
-    }
+    )
 
 
-def _collector(status: ProcessStatus) -> dict[str, object]:
-    return {
-        "name": status.name,
-        "type": status.type,
-        "status": status.status,
-        "health": status.health.status,
-        "score": status.health_score,
-        "data_collection_rate": status.data_collection_rate,
-        "expected_rate": status.expected_rate,
-        "restart_count": status.restart_count,
-    }
+def _collector(status: ProcessStatus) -> CollectorLine:
+    return CollectorLine(
+        name=status.name,
+        type=status.type,
+        status=status.status,
+        health=status.health.status,
+        score=status.health_score,
+        data_collection_rate=status.data_collection_rate,
+        expected_rate=status.expected_rate,
+        restart_count=status.restart_count,
+    )
 
 
 def _page(summary: SystemHealthSummary, statuses: list[ProcessStatus], language: str) -> str:

@@ -1,22 +1,46 @@
 """Stored values of one series over a span of time."""
 
-from flask import Blueprint, Response, jsonify, request
+from datetime import datetime
+from typing import Annotated
 
+from flask import Blueprint
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.api.endpoint import endpoint
 from control_plane.api.history_export import add_export_routes
 from control_plane.api.history_query import (
+    TimeRange,
     checked_series,
-    iso,
-    time_of_request,
+    span_of_request,
     to_ns,
     units_of,
 )
-from control_plane.api.identity import actor_with
-from control_plane.api.parameters import whole_number
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
-from control_plane.errors import BadRequest
 
 MAX_BUCKETS = 5000
+_Row = tuple[float, float | None, float | None, float | None, int, int]
+
+
+class HistoryQuery(TimeRange):
+    """``series`` is COLLECTOR/DEVICE/POINT."""
+
+    series: Annotated[str, Field(max_length=200)]
+    buckets: Annotated[int, Field(ge=1, le=MAX_BUCKETS)] = 600
+
+
+class History(BaseModel):
+    """Rows in the order of ``columns``; ``resolution_ms`` is 0 when they are single samples."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    series: str
+    unit: str
+    start: Annotated[datetime, Field(alias="from")]
+    end: Annotated[datetime, Field(alias="to")]
+    resolution_ms: int
+    columns: tuple[str, ...] = ("t_ms", "min", "mean", "max", "count", "bad")
+    rows: list[_Row]
 
 
 def history_blueprint(plane: ControlPlane) -> Blueprint:
@@ -25,36 +49,23 @@ def history_blueprint(plane: ControlPlane) -> Blueprint:
     add_export_routes(blueprint, plane)
 
     @blueprint.get("")
-    def show() -> Response:
-        actor_with(Permission.VIEW)
-        now = plane.console.clock.now()
-        series = checked_series(request.args.get("series", ""))
-        start, end = time_of_request("from", "-15m", now), time_of_request("to", "now", now)
-        if start >= end:
-            raise BadRequest(reason="from must lie before to")
-        buckets = whole_number("buckets", 600, MAX_BUCKETS)
-        found = plane.history.range(series, to_ns(start), to_ns(end), buckets=buckets)
-        return jsonify(
-            {
-                "series": series,
-                "unit": units_of(plane, [series])[series],
-                "from": iso(start),
-                "to": iso(end),
-                # 0 says raw samples, so the narrowest bucket counts as 1 ms.
-                "resolution_ms": -(-found.resolution_ns // 1_000_000),
-                "columns": ["t_ms", "min", "mean", "max", "count", "bad"],
-                "rows": [
-                    [
-                        row.start_ns / 1_000_000,
-                        row.minimum,
-                        row.mean,
-                        row.maximum,
-                        row.good,
-                        row.bad,
-                    ]
-                    for row in found.buckets
-                ],
-            }
+    @endpoint(Permission.VIEW)
+    def show(query: HistoryQuery) -> History:
+        """Show the values of a series, in buckets that a chart can draw."""
+        series = checked_series(query.series)
+        start, end = span_of_request(plane.console.clock.now())
+        found = plane.history.range(series, to_ns(start), to_ns(end), buckets=query.buckets)
+        return History(
+            series=series,
+            unit=units_of(plane, [series])[series],
+            start=start,
+            end=end,
+            # 0 says raw samples, so the narrowest bucket counts as 1 ms.
+            resolution_ms=-(-found.resolution_ns // 1_000_000),
+            rows=[
+                (row.start_ns / 1_000_000, row.minimum, row.mean, row.maximum, row.good, row.bad)
+                for row in found.buckets
+            ],
         )
 
     return blueprint

@@ -8,18 +8,33 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, cast
+from typing import IO, Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response
+from pydantic import BaseModel, Field
 
 from collectors.contract.messages import sentence
+from control_plane.api.endpoint import endpoint
 from control_plane.api.errors import language_of_request
-from control_plane.api.history_query import checked_series, iso, time_of_request, to_ns, units_of
-from control_plane.api.identity import actor_with
+from control_plane.api.history_query import (
+    TimeRange,
+    checked_series,
+    iso,
+    span_of_request,
+    to_ns,
+    units_of,
+)
 from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
-from control_plane.errors import BadRequest, ExportCancelled, ExportTooLarge, StorageError
+from control_plane.errors import (
+    BadRequest,
+    ExportCancelled,
+    ExportTooLarge,
+    StorageError,
+    TooManyExports,
+    UnknownExport,
+)
 from control_plane.exports.formats import (
     MEDIA_TYPES,
     XLSX_ROWS,
@@ -27,7 +42,7 @@ from control_plane.exports.formats import (
     csv_chunks,
     write_xlsx,
 )
-from control_plane.exports.jobs import ExportJob, ExportJobs
+from control_plane.exports.jobs import ExportJob, ExportJobs, State
 from control_plane.exports.pages import ExportRequest, Page, count_samples, pages
 
 log = logging.getLogger(__name__)
@@ -35,7 +50,6 @@ log = logging.getLogger(__name__)
 MAX_SERIES = 200
 _RESOLUTION = re.compile(r"([1-9]\d{0,4})([smhd])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _CHUNK_BYTES = 1 << 16
 
 
@@ -53,15 +67,42 @@ class _Asked:
     language: str
 
 
+class ExportQuery(TimeRange):
+    """Several ``series``, each COLLECTOR/DEVICE/POINT. ``resolution`` is ``raw``, or such as
+    ``10s``, ``1m``; ``id`` of the client's choice finds the progress."""
+
+    series: Annotated[
+        list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=MAX_SERIES)
+    ]
+    format: FileFormat = "csv"
+    resolution: Annotated[str, Field(max_length=16)] = "raw"
+    zone: Annotated[str, Field(max_length=64)] = "UTC"
+    bom: Literal["0", "1"] = "0"
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")] | None = None
+
+
+class ExportProgress(BaseModel):
+    """``fraction`` is of all series and their time, 0 to 1."""
+
+    state: State
+    fraction: float
+    rows: int
+
+
 def add_export_routes(blueprint: Blueprint, plane: ControlPlane) -> None:
     """Add ``/export`` to the routes of the history."""
     jobs = ExportJobs()
 
     @blueprint.get("/export")
-    def export() -> Response:
-        actor = actor_with(Permission.VIEW)
-        asked = _parse(plane)
-        job = jobs.begin(_id(), actor.name)
+    @endpoint(
+        Permission.VIEW,
+        errors=(ExportTooLarge, TooManyExports),
+        media=tuple(MEDIA_TYPES.values()),
+    )
+    def export(query: ExportQuery, actor: Actor) -> Response:
+        """Download the history of several series as CSV or XLSX."""
+        asked = _parse(plane, query)
+        job = jobs.begin(query.id or secrets.token_urlsafe(12), actor.name)
         end = _ending(plane, actor, asked, job)
         try:
             # Before anything is read: an export that cannot be audited is not made.
@@ -77,49 +118,37 @@ def add_export_routes(blueprint: Blueprint, plane: ControlPlane) -> None:
         return response
 
     @blueprint.get("/export/<id_>")
-    def progress(id_: str) -> Response:
-        job = jobs.find(id_, actor_with(Permission.VIEW).name)
-        return jsonify(state=job.state, fraction=round(job.fraction, 4), rows=job.rows)
+    @endpoint(Permission.VIEW, errors=(UnknownExport,))
+    def progress(id_: str, actor: Actor) -> ExportProgress:
+        """Show how far one's own export is."""
+        job = jobs.find(id_, actor.name)
+        return ExportProgress(state=job.state, fraction=round(job.fraction, 4), rows=job.rows)
 
     @blueprint.delete("/export/<id_>")
-    def cancel(id_: str) -> Response:
-        jobs.find(id_, actor_with(Permission.VIEW).name).cancelled = True
-        return Response(status=204)
+    @endpoint(Permission.VIEW, errors=(UnknownExport,))
+    def cancel(id_: str, actor: Actor) -> None:
+        """End one's own export."""
+        jobs.find(id_, actor.name).cancelled = True
 
 
-def _parse(plane: ControlPlane) -> _Asked:
-    now = plane.console.clock.now()
-    series = list(dict.fromkeys(map(checked_series, request.args.getlist("series"))))
-    if not 1 <= len(series) <= MAX_SERIES:
-        raise BadRequest(
-            reason=f"name 1..{MAX_SERIES} series, each as series=COLLECTOR/DEVICE/POINT"
-        )
-    start, end = time_of_request("from", "-15m", now), time_of_request("to", "now", now)
-    if start >= end:
-        raise BadRequest(reason="from must lie before to")
-    resolution = request.args.get("resolution", "raw")
+def _parse(plane: ControlPlane, query: ExportQuery) -> _Asked:
+    series = list(dict.fromkeys(map(checked_series, query.series)))
+    start, end = span_of_request(plane.console.clock.now())
     return _Asked(
         rows=ExportRequest(
             units=units_of(plane, series),
             start_ns=to_ns(start),
             end_ns=to_ns(end),
-            width_ns=_width_ns(resolution),
+            width_ns=_width_ns(query.resolution),
         ),
         start=start,
         end=end,
-        resolution=resolution,
-        form=cast(FileFormat, _one_of("format", tuple(MEDIA_TYPES))),
-        zone=_zone(request.args.get("zone", "UTC")),
-        with_bom=_one_of("bom", ("0", "1")) == "1",
+        resolution=query.resolution,
+        form=query.format,
+        zone=_zone(query.zone),
+        with_bom=query.bom == "1",
         language=language_of_request(),
     )
-
-
-def _one_of(name: str, choices: tuple[str, ...]) -> str:
-    text = request.args.get(name, choices[0])
-    if text not in choices:
-        raise BadRequest(reason=f"{name} must be {' or '.join(choices)}")
-    return text
 
 
 def _width_ns(resolution: str) -> int:
@@ -136,13 +165,6 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError):
         raise BadRequest(reason="zone must be an IANA time zone such as Asia/Shanghai") from None
-
-
-def _id() -> str:
-    id_ = request.args.get("id") or secrets.token_urlsafe(12)
-    if _ID.fullmatch(id_) is None:
-        raise BadRequest(reason="id must be 8..64 letters, digits, - and _")
-    return id_
 
 
 def _content(plane: ControlPlane, asked: _Asked, job: ExportJob, actor: Actor) -> Iterator[bytes]:

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Annotated
 
 from flask import request
+from pydantic import Field
 
 from collectors.contract.points import series_key
+from control_plane.api.parsing import Query
 from control_plane.bootstrap import ControlPlane
 from control_plane.clock import time_of
 from control_plane.errors import BadRequest
@@ -15,6 +18,13 @@ from control_plane.storage.collector_files import read_collector_file
 # Nanoseconds since 1970 fit into 64 bits for all of it.
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _SERIES = re.compile(r"([a-z][a-z0-9_-]{0,47})/([a-z][a-z0-9_-]{0,47})/([^/\x00-\x1f\x7f]{1,64})")
+
+
+class TimeRange(Query):
+    """Times such as ``2026-01-31T08:00:00Z``, ``-15m`` (also s, h, d) or ``now``."""
+
+    start: Annotated[str, Field(alias="from", max_length=40)] = "-15m"
+    end: Annotated[str, Field(alias="to", max_length=40)] = "now"
 
 
 def checked_series(text: str) -> str:
@@ -36,6 +46,14 @@ def time_of_request(name: str, default: str, now: datetime) -> datetime:
     if not _EARLIEST <= at < _LATEST:
         raise BadRequest(reason=f"{name} must lie in the years 1970 to 2199")
     return at
+
+
+def span_of_request(now: datetime, default: str = "-15m") -> tuple[datetime, datetime]:
+    """Return the times of ``from`` and ``to``; raises BadRequest."""
+    start, end = time_of_request("from", default, now), time_of_request("to", "now", now)
+    if start >= end:
+        raise BadRequest(reason="from must lie before to")
+    return start, end
 
 
 def to_ns(at: datetime) -> int:

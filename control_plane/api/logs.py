@@ -3,16 +3,17 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Final, Literal
 
-from flask import Blueprint, Response, jsonify, request
-from pydantic import TypeAdapter
+from flask import Blueprint, Response, request
+from pydantic import BaseModel, Field, TypeAdapter
 
+from control_plane.api.answers import fields_of
+from control_plane.api.endpoint import endpoint
 from control_plane.api.history_query import time_of_request
-from control_plane.api.identity import actor_with
-from control_plane.api.parameters import whole_number
+from control_plane.api.parsing import Query
 from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.logs import ErrorGroup, LogEntry, LogFilter, LogLevel
@@ -30,10 +31,89 @@ MAX_CONTEXT: Final = 100
 _ERRORS_S: Final = 2.0
 _MOST_ERRORS: Final = 20_000
 _CHUNK_CHARS: Final = 1 << 16
+_MEDIA_TYPES: Final = {"text": "text/plain", "jsonl": "application/x-ndjson"}
 
 _ENTRY = TypeAdapter(LogEntry)
-_ENTRIES = TypeAdapter(list[LogEntry])
-_GROUPS = TypeAdapter(list[ErrorGroup])
+_LogEntry = fields_of(LogEntry)
+_Text = Annotated[str, Field(max_length=1000)]
+_Cursor = Annotated[str, Field(max_length=200)]
+
+
+class TailQuery(Query):
+    """The last ``tail`` lines, or those since ``cursor``."""
+
+    tail: Annotated[int, Field(ge=1, le=MAX_LINES)] = 200
+    cursor: _Cursor = ""
+
+
+class LogPage(BaseModel):
+    """``reset``: the log was cut or replaced, so that ``cursor`` found nothing to go on from."""
+
+    entries: list[LogEntry]
+    cursor: str
+    reset: bool
+
+
+class FilterQuery(Query):
+    """Lines of ``level`` and above that hold ``text`` and match ``regex`` (RE2), in a time."""
+
+    level: LogLevel = LogLevel.DEBUG
+    text: _Text = ""
+    regex: _Text = ""
+    start: Annotated[str, Field(alias="from", max_length=40)] = ""
+    end: Annotated[str, Field(alias="to", max_length=40)] = ""
+    stream: Literal["", "stdout", "stderr"] = ""
+
+
+class SearchQuery(FilterQuery):
+    """Older lines ``before`` a cursor, newer ones ``after`` it; the newest without either."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
+    before: _Cursor = ""
+    after: _Cursor = ""
+
+
+class FoundLine(_LogEntry):  # type: ignore[misc, valid-type] # made from the domain's type
+    """A line and where it stands."""
+
+    cursor: str
+
+
+class LogSearchPage(BaseModel):
+    """``older`` and ``newer`` go on from here; not ``complete`` if time was up before the end;
+    ``lost`` if the place asked for has been rotated away."""
+
+    entries: list[FoundLine]
+    older: str | None
+    newer: str | None
+    complete: bool
+    lost: bool
+    searched_bytes: int
+
+
+class AroundQuery(Query):
+    at: _Cursor = ""
+    context: Annotated[int, Field(ge=1, le=MAX_CONTEXT)] = 20
+
+
+class LogSurroundings(BaseModel):
+    entries: list[FoundLine]
+    lost: bool
+
+
+class DownloadQuery(FilterQuery):
+    format: Literal["text", "jsonl"] = "text"
+
+
+class ErrorQuery(Query):
+    start: Annotated[str, Field(alias="from", max_length=40)] = "-24h"
+
+
+class LogErrors(BaseModel):
+    """Not ``complete`` if there are more than could be looked at."""
+
+    errors: list[ErrorGroup]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,42 +129,43 @@ def logs_blueprint(plane: ControlPlane) -> Blueprint:
     blueprint = Blueprint("logs", __name__, url_prefix="/api/v1/processes/<name>")
 
     @blueprint.get("/logs")
-    def logs(name: str) -> Response:
-        actor_with(Permission.VIEW)
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,))
+    def logs(name: str, query: TailQuery) -> LogPage:
+        """Show the end of a log, and later what has come since."""
         log = plane.console.logs.reader(_known(plane, name))
-        tail = whole_number("tail", 200, MAX_LINES)
-        cursor = request.args.get("cursor")
-        read = log.after(Cursor.parse(cursor), tail) if cursor else log.tail(tail)
-        entries = [parse_line(line, name) for line in read.lines]
-        return jsonify(
-            entries=_ENTRIES.dump_python(entries, mode="json"),
+        if query.cursor:
+            read = log.after(Cursor.parse(query.cursor), query.tail)
+        else:
+            read = log.tail(query.tail)
+        return LogPage(
+            entries=[parse_line(line, name) for line in read.lines],
             cursor=str(read.cursor),
             reset=read.reset,
         )
 
     @blueprint.get("/logs/search")
-    def search(name: str) -> Response:
-        actor = actor_with(Permission.VIEW)
-        asked = _asked(plane, name)
-        before, after = (_cursor(key) for key in ("before", "after"))
-        if before is None and after is None:
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,))
+    def search(name: str, query: SearchQuery, actor: Actor) -> LogSearchPage:
+        """Search all that is kept of a log."""
+        asked = _asked(plane, name, query)
+        if not query.before and not query.after:
             # The pages that follow belong to the same search.
             _audit(plane, actor, "log.search", asked)
-        return jsonify(_page(plane, asked, before, after))
+        return _page(plane, asked, query)
 
     @blueprint.get("/logs/around")
-    def around(name: str) -> Response:
-        actor_with(Permission.VIEW)
-        place = _cursor("at")
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,))
+    def around(name: str, query: AroundQuery) -> LogSurroundings:
+        """Show the lines around one, as a link to a line does."""
+        place = _cursor(query.at)
         if place is None:
             raise BadRequest(reason="at must be the cursor of a line")
         asked = _Asked(name=_known(plane, name), lines=LineFilter(LogFilter()))
-        count = whole_number("context", 20, MAX_CONTEXT)
         with _searching(plane, asked) as searching:
-            older = searching.before(place, count)
-            newer = searching.after(place, count + 1)
+            older = searching.before(place, query.context)
+            newer = searching.after(place, query.context + 1)
         found = [] if older.is_lost else [*older.found, *newer.found]
-        return jsonify(entries=[_found(each) for each in found], lost=older.is_lost)
+        return LogSurroundings(entries=[_found(each) for each in found], lost=older.is_lost)
 
     _add_whole_logs(blueprint, plane)
     return blueprint
@@ -92,31 +173,30 @@ def logs_blueprint(plane: ControlPlane) -> Blueprint:
 
 def _add_whole_logs(blueprint: Blueprint, plane: ControlPlane) -> None:
     @blueprint.get("/logs/download")
-    def download(name: str) -> Response:
-        actor = actor_with(Permission.VIEW)
-        asked = _asked(plane, name)
-        form = request.args.get("format", "text")
-        if form not in ("text", "jsonl"):
-            raise BadRequest(reason="format must be text or jsonl")
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,), media=tuple(_MEDIA_TYPES.values()))
+    def download(name: str, query: DownloadQuery, actor: Actor) -> Response:
+        """Download all lines that the filter finds."""
+        asked = _asked(plane, name, query)
         # Before anything is read: a download that cannot be audited is not made.
         _audit(plane, actor, "log.download", asked)
-        media = "text/plain" if form == "text" else "application/x-ndjson"
-        response = Response(_pieces(plane, asked, form), mimetype=media)
+        media = _MEDIA_TYPES[query.format]
+        response = Response(_pieces(plane, asked, query.format), mimetype=media)
         at = plane.console.clock.now()
-        suffix = "log" if form == "text" else "jsonl"
+        suffix = "log" if query.format == "text" else "jsonl"
         file = f"{name}-{at:%Y%m%dT%H%M%SZ}.{suffix}"
         response.headers["Content-Disposition"] = f'attachment; filename="{file}"'
         return response
 
     @blueprint.get("/errors")
-    def errors(name: str) -> Response:
-        actor_with(Permission.VIEW)
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,))
+    def errors(name: str, query: ErrorQuery) -> LogErrors:  # noqa: ARG001 - read by name below
+        """Show the errors of a log by kind, the most frequent first."""
         now = plane.console.clock.now()
         start = time_of_request("from", "-24h", now)
         wanted = LogFilter(level=LogLevel.ERROR, start=start, end=now + timedelta(days=1))
         asked = _Asked(name=_known(plane, name), lines=LineFilter(wanted))
         groups, is_complete = _errors(plane, asked)
-        return jsonify(errors=_GROUPS.dump_python(groups, mode="json"), complete=is_complete)
+        return LogErrors(errors=groups, complete=is_complete)
 
 
 def _known(plane: ControlPlane, name: str) -> str:
@@ -126,20 +206,14 @@ def _known(plane: ControlPlane, name: str) -> str:
     return name
 
 
-def _asked(plane: ControlPlane, name: str) -> _Asked:
-    level = request.args.get("level", LogLevel.DEBUG.value)
-    if level not in list(LogLevel):
-        raise BadRequest(reason=f"level must be one of {', '.join(LogLevel)}")
-    stream = request.args.get("stream", "")
-    if stream not in ("", "stdout", "stderr"):
-        raise BadRequest(reason="stream must be stdout or stderr")
+def _asked(plane: ControlPlane, name: str, query: FilterQuery) -> _Asked:
     wanted = LogFilter(
-        level=LogLevel(level),
-        text=request.args.get("text", ""),
-        regex=request.args.get("regex", ""),
+        level=query.level,
+        text=query.text,
+        regex=query.regex,
         start=_time(plane, "from"),
         end=_time(plane, "to"),
-        stream=stream,
+        stream=query.stream,
     )
     return _Asked(name=_known(plane, name), lines=LineFilter(wanted))
 
@@ -150,8 +224,7 @@ def _time(plane: ControlPlane, key: str) -> datetime | None:
     return time_of_request(key, "now", plane.console.clock.now())
 
 
-def _cursor(key: str) -> Cursor | None:
-    text = request.args.get(key)
+def _cursor(text: str) -> Cursor | None:
     return Cursor.parse(text) if text else None
 
 
@@ -162,25 +235,26 @@ def _searching(plane: ControlPlane, asked: _Asked) -> Iterator[LogSearch]:
         yield LogSearch(book, asked.name, asked.lines, logs.secrets.redactor())
 
 
-def _page(
-    plane: ControlPlane, asked: _Asked, before: Cursor | None, after: Cursor | None
-) -> dict[str, Any]:
-    limit = whole_number("limit", 100, MAX_PAGE)
+def _page(plane: ControlPlane, asked: _Asked, query: SearchQuery) -> LogSearchPage:
+    before, after = _cursor(query.before), _cursor(query.after)
     with _searching(plane, asked) as searching:
-        found = searching.after(after, limit) if after else searching.before(before, limit)
-    return {
-        "entries": [_found(each) for each in found.found],
-        "older": str(found.older) if found.older else None,
-        "newer": str(found.newer) if found.newer else None,
-        "complete": found.is_complete,
-        "lost": found.is_lost,
-        "searched_bytes": found.searched_bytes,
-    }
+        if after:
+            found = searching.after(after, query.limit)
+        else:
+            found = searching.before(before, query.limit)
+    return LogSearchPage(
+        entries=[_found(each) for each in found.found],
+        older=str(found.older) if found.older else None,
+        newer=str(found.newer) if found.newer else None,
+        complete=found.is_complete,
+        lost=found.is_lost,
+        searched_bytes=found.searched_bytes,
+    )
 
 
-def _found(found: Found) -> dict[str, Any]:
-    entry: dict[str, Any] = _ENTRY.dump_python(found.entry, mode="json")
-    return {**entry, "cursor": str(found.place)}
+def _found(found: Found) -> FoundLine:
+    facts = {each.name: getattr(found.entry, each.name) for each in fields(found.entry)}
+    return FoundLine(**facts, cursor=str(found.place))
 
 
 def _pieces(plane: ControlPlane, asked: _Asked, form: str) -> Iterator[str]:

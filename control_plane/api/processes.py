@@ -1,13 +1,13 @@
 """Collectors: their status and points."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from flask import Blueprint, Response, jsonify
-from pydantic import TypeAdapter
+from flask import Blueprint
+from pydantic import BaseModel
 
-from collectors.contract.points import Quality, series_key
-from control_plane.api.identity import actor_with
+from collectors.contract.points import Quality, Value, series_key
+from control_plane.api.endpoint import endpoint
 from control_plane.api.timeline import add_timeline
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
@@ -15,7 +15,52 @@ from control_plane.domain.process import ProcessStatus
 from control_plane.errors import UnknownProcess
 from control_plane.storage.collector_files import read_collector_file
 
-_STATUS = TypeAdapter(ProcessStatus)
+
+class SupervisorView(BaseModel):
+    """The supervisord of this machine; ``since`` dates the last change of ``reachable``."""
+
+    reachable: bool
+    version: str | None
+    since: datetime
+    error: str | None
+
+
+class ProcessList(BaseModel):
+    processes: list[ProcessStatus]
+    supervisor: SupervisorView
+    observed_at: datetime
+
+
+class PointView(BaseModel):
+    """A point and its newest value; ``code`` is the device's own status."""
+
+    series: str
+    device: str
+    name: str
+    unit: str
+    address: str
+    description: str
+    interval_s: float
+    writable: bool
+    value: Value | None
+    quality: Literal[
+        "good",
+        "uncertain",
+        "bad_comm",
+        "bad_timeout",
+        "bad_config",
+        "bad_device",
+        "bad_range",
+        "stale",
+        "init",
+    ]
+    code: int
+    source_at: datetime | None
+    received_at: datetime | None
+
+
+class PointList(BaseModel):
+    points: list[PointView]
 
 
 def processes_blueprint(plane: ControlPlane) -> Blueprint:
@@ -29,42 +74,45 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
         return status
 
     @blueprint.get("")
-    def list_processes() -> Response:
-        actor_with(Permission.VIEW)
+    @endpoint(Permission.VIEW)
+    def list_processes() -> ProcessList:
+        """List all collectors with their state, health and devices."""
         picture = plane.monitor.picture()
         supervisor = picture.nodes[0]
-        return jsonify(
-            processes=[_json(status) for status in picture.processes.values()],
-            supervisor={
-                "reachable": supervisor.reachable,
-                "version": supervisor.version,
-                "since": _iso(supervisor.since),
-                "error": supervisor.error,
-            },
-            observed_at=_iso(picture.taken_at),
+        return ProcessList(
+            processes=list(picture.processes.values()),
+            supervisor=SupervisorView(
+                reachable=supervisor.reachable,
+                version=supervisor.version,
+                since=supervisor.since,
+                error=supervisor.error,
+            ),
+            observed_at=picture.taken_at,
         )
 
     @blueprint.get("/<name>")
-    def show(name: str) -> Response:
-        actor_with(Permission.VIEW)
-        return jsonify(_json(status_of(name)))
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,))
+    def show(name: str) -> ProcessStatus:
+        """Show one collector."""
+        return status_of(name)
 
     @blueprint.get("/<name>/points")
-    def points(name: str) -> Response:
-        actor_with(Permission.VIEW)
-        return jsonify(points=_points(plane, status_of(name).name))
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,))
+    def points(name: str) -> PointList:
+        """List the points of a collector with their newest values."""
+        found = _points(plane, status_of(name).name)
+        return PointList(points=[PointView.model_validate(each) for each in found])
 
     add_timeline(blueprint, plane)
-
     return blueprint
 
 
-def _points(plane: ControlPlane, name: str) -> list[dict[str, object]]:
+def _points(plane: ControlPlane, name: str) -> list[dict[str, Any]]:
     # Which points a collector of another node has, and their values, only that node knows.
     config = read_collector_file(plane.console.settings.collectors_dir / f"{name}.toml").config
     if config is None:
         return []
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for device in config.devices:
         intervals = {group.id: group.interval_s for group in device.groups}
         rows += [
@@ -87,20 +135,11 @@ def _points(plane: ControlPlane, name: str) -> list[dict[str, object]]:
             "value": value.value if value else None,
             "quality": (value.quality if value else Quality.INIT).name.lower(),
             "code": value.code if value else 0,
-            "source_at": _iso_ns(value.source_ns) if value else None,
-            "received_at": _iso_ns(value.received_ns) if value else None,
+            "source_at": _at(value.source_ns) if value else None,
+            "received_at": _at(value.received_ns) if value else None,
         }
     return rows
 
 
-def _json(status: ProcessStatus) -> dict[str, Any]:
-    dumped: dict[str, Any] = _STATUS.dump_python(status, mode="json")
-    return dumped
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
-
-
-def _iso_ns(nanoseconds: int) -> str:
-    return _iso(datetime.fromtimestamp(nanoseconds / 1e9, UTC))
+def _at(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

@@ -3,25 +3,23 @@
 from datetime import timedelta
 from typing import Annotated, Self
 
-from flask import Blueprint, Response, jsonify
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from flask import Blueprint
+from pydantic import BaseModel, Field, model_validator
 
 from control_plane.alert_commands import LONGEST_SHELF, Shelving
-from control_plane.api.identity import actor_with, parse_body
-from control_plane.auth.permissions import Permission
+from control_plane.api.endpoint import endpoint
+from control_plane.api.parsing import Body
+from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.alerts import MAX_REASON_CHARACTERS, Silence
 from control_plane.errors import UnknownSilence
 
-_SILENCES = TypeAdapter(list[Silence])
 _Pattern = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _MAX_ID = 2**31 - 1
 
 
-class NewSilence(BaseModel):
+class NewSilence(Body):
     """Shelve one alert by ``alert_id``, or all that match ``rule`` and ``subject``."""
-
-    model_config = ConfigDict(extra="forbid")
 
     alert_id: Annotated[int, Field(ge=1, le=2**53)] | None = None
     rule: Annotated[_Pattern, Field(max_length=32)] = "*"
@@ -36,19 +34,29 @@ class NewSilence(BaseModel):
         return self
 
 
+class SilenceList(BaseModel):
+    silences: list[Silence]
+
+
 def silences_blueprint(plane: ControlPlane) -> Blueprint:
     """Routes below ``/api/v1/silences``."""
     blueprint = Blueprint("silences", __name__, url_prefix="/api/v1/silences")
     service, commands = plane.alerts.service, plane.alerts.commands
 
     @blueprint.get("")
-    def list_silences() -> Response:
-        actor_with(Permission.VIEW)
-        return jsonify(silences=_SILENCES.dump_python(service.silences(), mode="json"))
+    @endpoint(Permission.VIEW)
+    def list_silences() -> SilenceList:
+        """List the shelves that hold."""
+        return SilenceList(silences=list(service.silences()))
 
     @blueprint.post("")
-    def shelve() -> tuple[Response, int]:
-        actor, body = actor_with(Permission.VIEW), parse_body(NewSilence)
+    @endpoint(
+        Permission.COMMAND,
+        status=201,
+        example={"rule": "cpu", "subject": "line1", "duration_s": 3600, "reason": "being changed"},
+    )
+    def shelve(body: NewSilence, actor: Actor) -> Silence:
+        """Keep alerts from being told for a time."""
         wanted = Shelving(
             alert_id=body.alert_id,
             rule=body.rule,
@@ -56,15 +64,14 @@ def silences_blueprint(plane: ControlPlane) -> Blueprint:
             lasts=timedelta(seconds=body.duration_s),
             reason=body.reason,
         )
-        kept = commands.shelve(actor, wanted)
-        return jsonify(_SILENCES.dump_python([kept], mode="json")[0]), 201
+        return commands.shelve(actor, wanted)
 
     @blueprint.delete("/<int:silence_id>")
-    def unshelve(silence_id: int) -> tuple[str, int]:
-        actor = actor_with(Permission.VIEW)
+    @endpoint(Permission.COMMAND, errors=(UnknownSilence,))
+    def unshelve(silence_id: int, actor: Actor) -> None:
+        """End a shelf before its time."""
         if silence_id > _MAX_ID:
             raise UnknownSilence(id=silence_id)
         commands.unshelve(actor, silence_id)
-        return "", 204
 
     return blueprint

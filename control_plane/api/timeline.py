@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
+from pydantic import BaseModel, ConfigDict, Field
 
-from control_plane.api.history_query import iso, time_of_request
-from control_plane.api.identity import actor_with
+from control_plane.api.endpoint import endpoint
+from control_plane.api.history_query import TimeRange, span_of_request
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.errors import BadRequest, UnknownProcess
@@ -29,44 +30,85 @@ class _Run:
     check: dict[str, Any]
 
 
+class TimelineQuery(TimeRange):
+    start: Annotated[str, Field(alias="from", max_length=40)] = "-1h"
+
+
+class RunView(BaseModel):
+    """A stretch in which one check said the same."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    check_type: str
+    start: Annotated[datetime, Field(alias="from")]
+    end: Annotated[datetime, Field(alias="to")]
+    status: str
+    code: str
+    params: dict[str, Any]
+
+
+class ActionView(BaseModel):
+    """What somebody did to the collector."""
+
+    at: datetime
+    actor: str
+    action: str
+    outcome: str
+    detail: str
+
+
+class Timeline(BaseModel):
+    """``round_s`` is the time between judgements; ``scores`` has each change of the score, and
+    null where rounds are missing."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    start: Annotated[datetime, Field(alias="from")]
+    end: Annotated[datetime, Field(alias="to")]
+    round_s: float
+    runs: list[RunView]
+    scores: list[tuple[datetime, float | None]]
+    restarts: list[datetime]
+    actions: list[ActionView]
+
+
 def add_timeline(blueprint: Blueprint, plane: ControlPlane) -> None:
     """Add ``/NAME/timeline``, below the processes."""
 
     @blueprint.get("/<name>/timeline")
-    def timeline(name: str) -> Response:
-        actor_with(Permission.VIEW)
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,))
+    def timeline(name: str, query: TimelineQuery) -> Timeline:  # noqa: ARG001 - read below
+        """Show the past of a collector: judgements, score, restarts and what people did."""
         if name not in plane.monitor.picture().processes:
             raise UnknownProcess(name=name)
         now = plane.console.clock.now()
-        start, end = time_of_request("from", "-1h", now), time_of_request("to", "now", now)
-        if not start < end <= start + LONGEST:
+        start, end = span_of_request(now, "-1h")
+        if end > start + LONGEST:
             raise BadRequest(reason=f"from must lie before to, by {LONGEST.days} days at most")
         past = ProcessTimeline(plane.console.database)
         round_s = plane.console.limits.of(name).check_interval
         judged = past.judgements(name, start, end)
-        return jsonify(
-            {
-                "from": iso(start),
-                "to": iso(end),
-                "round_s": round_s,
-                "runs": _runs(judged, min(end, now), round_s),
-                "scores": _scores(judged, round_s),
-                "restarts": [iso(at) for at in past.restarts(name, start, end)],
-                "actions": [
-                    {
-                        "at": iso(event.at),
-                        "actor": event.actor,
-                        "action": event.action,
-                        "outcome": event.outcome,
-                        "detail": event.detail,
-                    }
-                    for event in past.actions(name, start, end, MOST_ACTIONS)
-                ],
-            }
+        return Timeline(
+            start=start,
+            end=end,
+            round_s=round_s,
+            runs=_runs(judged, min(end, now), round_s),
+            scores=_scores(judged, round_s),
+            restarts=list(past.restarts(name, start, end)),
+            actions=[
+                ActionView(
+                    at=event.at,
+                    actor=event.actor,
+                    action=event.action,
+                    outcome=event.outcome,
+                    detail=event.detail,
+                )
+                for event in past.actions(name, start, end, MOST_ACTIONS)
+            ],
         )
 
 
-def _runs(judged: Sequence[Judgement], end: datetime, round_s: float) -> list[dict[str, object]]:
+def _runs(judged: Sequence[Judgement], end: datetime, round_s: float) -> list[RunView]:
     """Join equal rounds; where rounds are missing nothing is known, and no run reaches over it."""
     longest = timedelta(seconds=round_s * _MISSED_ROUNDS)
     done: list[_Run] = []
@@ -90,26 +132,26 @@ def _says(check: dict[str, Any]) -> tuple[object, object]:
     return check["status"], check["code"]
 
 
-def _run(run: _Run) -> dict[str, object]:
-    return {
-        "check_type": run.check_type,
-        "from": iso(run.start),
-        "to": iso(run.end),
-        "status": run.check["status"],
-        "code": run.check["code"],
-        "params": run.check["params"],
-    }
+def _run(run: _Run) -> RunView:
+    return RunView(
+        check_type=run.check_type,
+        start=run.start,
+        end=run.end,
+        status=run.check["status"],
+        code=run.check["code"],
+        params=run.check["params"],
+    )
 
 
-def _scores(judged: Sequence[Judgement], round_s: float) -> list[tuple[str, float | None]]:
+def _scores(judged: Sequence[Judgement], round_s: float) -> list[tuple[datetime, float | None]]:
     """Return the score where it changed, with None where rounds are missing."""
-    scores: list[tuple[str, float | None]] = []
+    scores: list[tuple[datetime, float | None]] = []
     longest = timedelta(seconds=round_s * _MISSED_ROUNDS)
     before: Judgement | None = None
     for judgement in judged:
         if before is not None and judgement.at - before.at > longest:
-            scores.append((iso(before.at + longest), None))
+            scores.append((before.at + longest, None))
         if not scores or scores[-1][1] != judgement.score:
-            scores.append((iso(judgement.at), judgement.score))
+            scores.append((judgement.at, judgement.score))
         before = judgement
     return scores

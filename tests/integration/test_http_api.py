@@ -177,7 +177,7 @@ def test_a_body_that_makes_no_sense_is_a_bad_request(client: FlaskClient, body: 
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("", "series must be"),
+        ("", "series is missing"),
         ("series=../x/y", "series must be"),
         ("series=line1/press1/temperature&from=yesterday", "from must be a time"),
         ("series=line1/press1/temperature&from=now&to=-1m", "before"),
