@@ -363,6 +363,18 @@ class ClientBanned(RateLimited):
     code = "client_banned"
 
 
+class TooManyConnections(RateLimited):
+    """One user or address holds as many live connections as one may (``limit``)."""
+
+    code = "too_many_connections"
+
+
+class UpgradeRequired(ControlPlaneError):
+    """A request for the live channel that is no WebSocket handshake."""
+
+    code = "upgrade_required"
+
+
 class TooManyClients(ControlPlaneError):
     """The live channel serves as many clients as it may."""
 
