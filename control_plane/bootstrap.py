@@ -14,6 +14,7 @@ from control_plane.clock import Clock, SystemClock
 from control_plane.console import Console, build_console
 from control_plane.errors import SettingsError, StorageError
 from control_plane.live.hub import Hub
+from control_plane.live.seats import SeatLimits
 from control_plane.log_integrity import SEAL_EVERY_S
 from control_plane.log_streams import LogStreams
 from control_plane.monitor import Monitor, Picture
@@ -51,7 +52,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     clock = clock or SystemClock()
     console = build_console(settings, clock, lambda: monitor.wake())  # noqa: PLW0108 - built below
     process_history = ProcessHistory(console.database)
-    hub = Hub(settings.max_live_clients, clock.now)
+    hub = Hub(_seats(settings), clock.now)
     observation = ObservationParts(console, process_history, hub)
     monitor = observation.monitor
     log_streams = LogStreams(
@@ -112,6 +113,14 @@ def _file_revisions(picture: Picture) -> dict[str, str]:
         for name, status in picture.processes.items()
         if status.file_revision is not None
     }
+
+
+def _seats(settings: Settings) -> SeatLimits:
+    return SeatLimits(
+        clients=settings.max_live_clients,
+        per_user=settings.max_live_per_user,
+        per_address=settings.max_live_per_address,
+    )
 
 
 def _history(settings: Settings) -> HistoryReader:

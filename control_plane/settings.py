@@ -31,6 +31,8 @@ class Settings:
         reader: The one of them that charts read (DAQ_READER), the first by default.
         language: ``en`` or ``zh-CN`` for console output (DAQ_LANG, else LC_ALL, LC_MESSAGES, LANG).
         max_live_clients: WebSocket connections served at once (DAQ_MAX_LIVE_CLIENTS).
+        max_live_per_user, max_live_per_address: Of them, for one user or token and for one address
+            (DAQ_MAX_LIVE_PER_USER, DAQ_MAX_LIVE_PER_ADDRESS).
         metrics_on_loopback: Whether this machine reads /metrics without a token
             (DAQ_METRICS=loopback; ``token`` by default, as a proxy here makes everybody local).
     """
@@ -44,6 +46,8 @@ class Settings:
     reader: StoreUrl = parse_stores("")[0]
     language: str = "en"
     max_live_clients: int = 64
+    max_live_per_user: int = 32
+    max_live_per_address: int = 48
     metrics_on_loopback: bool = False
 
     @property
@@ -90,6 +94,8 @@ def load_settings(environ: Mapping[str, str] | None = None, home: Path | None = 
         reader=reader,
         language=console_language(env),
         max_live_clients=_integer(env, "DAQ_MAX_LIVE_CLIENTS", 64, 1, 4000),
+        max_live_per_user=_integer(env, "DAQ_MAX_LIVE_PER_USER", 32, 1, 4000),
+        max_live_per_address=_integer(env, "DAQ_MAX_LIVE_PER_ADDRESS", 48, 1, 4000),
         metrics_on_loopback=_one_of(env, "DAQ_METRICS", ("token", "loopback")) == "loopback",
     )
 

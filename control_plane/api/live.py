@@ -1,6 +1,7 @@
 """The live channel ``/ws`` (subprotocol ``daq.v1``): judges a handshake, then hands the socket to
 the hub, whose thread does all reading and writing. A request's thread waits until the end."""
 
+import base64
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
@@ -9,8 +10,10 @@ from flask import Flask, g, request
 from flask_sock import Sock
 
 from control_plane.api.identity import cookie_name, identify, reject_foreign_origin
+from control_plane.auth.permissions import Actor, Role
 from control_plane.auth.tokens import token_hash
 from control_plane.bootstrap import ControlPlane
+from control_plane.errors import UpgradeRequired
 from control_plane.live.connection import Visitor
 from control_plane.live.limits import (
     CLOSE_FORBIDDEN,
@@ -22,6 +25,7 @@ from control_plane.live.limits import (
 )
 from control_plane.version import VERSION
 
+_KEY_BYTES: Final = 16
 SUBPROTOCOL: Final = "daq.v1"
 
 Environ = dict[str, Any]
@@ -43,8 +47,9 @@ class _NoThread:
 def register_live_channel(app: Flask, plane: ControlPlane) -> None:
     """Add ``/ws`` to ``app``; a request is judged before it is upgraded."""
     app.config["SOCK_SERVER_OPTIONS"] = {"subprotocols": [SUBPROTOCOL], "thread_class": _NoThread}
-    plane.hub.times = lambda: _times(plane)
-    plane.hub.greeting = lambda _: {"server": VERSION, "limits": _LIMITS}
+    plane.hub.words.times = lambda: _times(plane)
+    plane.hub.words.greeting = lambda _: {"server": VERSION, "limits": _LIMITS}
+    plane.hub.tell_of_offences(lambda *offence: _note_offence(plane, *offence))
     sock = Sock(app)
 
     @sock.route("/ws")  # type: ignore[untyped-decorator]
@@ -57,6 +62,7 @@ def register_live_channel(app: Flask, plane: ControlPlane) -> None:
         if request.path == "/ws":
             reject_foreign_origin()
             g.actor = identify(plane)
+            _require_upgrade()
             visitor = _visitor(plane)
             plane.hub.take_seat(visitor)
             g.visitor = visitor
@@ -78,6 +84,22 @@ def without_compression(app: WsgiApp) -> WsgiApp:
         return app(environ, start_response)
 
     return wrapped
+
+
+def _require_upgrade() -> None:
+    """Raise UpgradeRequired unless this is the handshake of RFC 6455, 4.2.1."""
+    headers = request.headers
+    try:
+        key = base64.b64decode(headers.get("Sec-WebSocket-Key", ""), validate=True)
+    except ValueError:
+        key = b""
+    if (
+        headers.get("Upgrade", "").lower() != "websocket"
+        or "upgrade" not in headers.get("Connection", "").lower()
+        or headers.get("Sec-WebSocket-Version") != "13"
+        or len(key) != _KEY_BYTES
+    ):
+        raise UpgradeRequired
 
 
 _LIMITS: Final = {
@@ -114,6 +136,18 @@ def _visitor(plane: ControlPlane) -> Visitor:
         credential=hashed,
         verdict=verdict,
     )
+
+
+def _note_offence(
+    plane: ControlPlane, visitor: Visitor, reason: str, banned_s: float | None
+) -> None:
+    """Write down what no honest client does; the address may be shut out for it as a whole."""
+    who = Actor(name=visitor.user, role=Role(visitor.role), origin=visitor.address)
+    console = plane.console
+    console.audit.refuse(who, "live", "/ws", reason)
+    if banned_s is not None:
+        console.audit.note(who, "ban", visitor.address, "ok", f"/ws {banned_s:.0f} s: {reason}")
+    console.gate.strike(visitor.address, "live_channel")
 
 
 def _times(plane: ControlPlane) -> dict[str, str | None]:

@@ -64,17 +64,17 @@ class Board:
         self._streams[topic.name] = stream
         self._by_topic[topic.name] = {}
 
-    def publish(self, topic: str, key: str, data: object, mono: float) -> None:
+    def publish(self, topic: str, key: str, data: object) -> None:
         feed = self._feeds[topic]
         assert isinstance(feed, StateFeed | EventFeed)
         feed.put(key, data, self._now_ms())
-        self._mark(topic, mono)
+        self._mark(topic)
 
-    def withdraw(self, topic: str, key: str, mono: float) -> None:
+    def withdraw(self, topic: str, key: str) -> None:
         feed = self._feeds[topic]
         assert isinstance(feed, StateFeed | EventFeed)
         if feed.remove(key, self._now_ms()):
-            self._mark(topic, mono)
+            self._mark(topic)
 
     def flush_due(self, mono: float) -> float | None:
         """Tell everybody what is due; return when there will be more to tell."""
@@ -135,7 +135,8 @@ class Board:
         """Return what a client must know to go on where it was; streams begin anew more often."""
         return self.epoch if group.producer is None else f"{self.epoch}.{group.sub}"
 
-    def _mark(self, topic: str, mono: float) -> None:
+    def _mark(self, topic: str) -> None:
+        mono = self._now_mono()
         gather_s = self._gather_s if self.topics[topic].kind is TopicKind.STATE else 0.0
         for group in self._by_topic[topic].values():
             if group.feed.seq - group.seq >= MAX_EVENTS // 4 and gather_s == 0.0:

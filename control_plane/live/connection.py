@@ -24,20 +24,15 @@ from wsproto.utilities import ProtocolError
 from control_plane.live import frames
 from control_plane.live.frames import Burst, Mode
 from control_plane.live.limits import (
-    BYTES_BURST,
-    BYTES_PER_S,
     CLOSE_BAD_FRAME,
     CLOSE_NORMAL,
     CLOSE_PROTOCOL_ERROR,
     CLOSE_RATE,
     CLOSE_TOO_BIG,
     MAX_FRAME_BYTES,
-    MESSAGES_BURST,
-    MESSAGES_PER_S,
+    OFFENCES,
     SEND_BUFFER_BYTES,
-    SNAPSHOTS_BURST,
-    SNAPSHOTS_PER_S,
-    TokenBucket,
+    Allowance,
 )
 
 if TYPE_CHECKING:
@@ -94,10 +89,7 @@ class Connection:
         self.subscriptions: dict[str, Subscription] = {}
         self.resume: dict[str, int] = {}
         """Numbers that the client had, by topic, told in its hello."""
-        self.bad_frames = 0
-        self.strikes: deque[float] = deque()
-        self.messages = TokenBucket(MESSAGES_PER_S, MESSAGES_BURST, mono)
-        self.snapshots = TokenBucket(SNAPSHOTS_PER_S, SNAPSHOTS_BURST, mono)
+        self.allowance = Allowance(mono)
         self.opened_mono = mono
         self.next_ping_mono = 0.0
         self.pings_unanswered = 0
@@ -106,6 +98,9 @@ class Connection:
         """When it last took something of what was queued."""
         self.close_code: int | None = None
         self.close_mono = 0.0
+        self.close_reason = ""
+        self.is_offender = False
+        """Closed for what no honest client does."""
         self.is_gone = False
         """Nothing more can be sent or read."""
         self.ended = threading.Event()
@@ -116,7 +111,6 @@ class Connection:
         self._send = sock.send
         self._queue: deque[bytes | memoryview] = deque()
         self._protocol = Protocol(ConnectionType.SERVER)
-        self._bytes = TokenBucket(BYTES_PER_S, BYTES_BURST, mono)
         self._parts: list[str] = []
         self._part_bytes = 0
         self._discarded = 0
@@ -177,7 +171,8 @@ class Connection:
         """Say goodbye; the first code stands. The peer's answer ends the connection."""
         if self.close_code is not None:
             return
-        self.close_code, self.close_mono = code, mono
+        self.close_code, self.close_mono, self.close_reason = code, mono, reason
+        self.is_offender = code in OFFENCES
         if not self.is_gone:
             self.write(frames.close_frame(code, reason))
 
@@ -197,7 +192,7 @@ class Connection:
             return []
         if self.close_code is not None:
             return self._read_answer(data)
-        if not self._bytes.take(len(data), mono):
+        if not self.allowance.bytes.take(len(data), mono):
             self.close(CLOSE_RATE, mono, "too many bytes")
             return []
         return self._messages(data, mono)
@@ -243,7 +238,7 @@ class Connection:
             case BytesMessage():
                 self.close(CLOSE_BAD_FRAME, mono, "a frame is text")
             case Ping():
-                if self.messages.take(0.25, mono):
+                if self.allowance.messages.take(0.25, mono):
                     self.write(frames.pong_frame(bytes(event.payload)))
                 else:
                     self.close(CLOSE_RATE, mono, "too many pings")
@@ -268,4 +263,5 @@ class Connection:
         code = CLOSE_NORMAL if event.code == _NO_STATUS else int(event.code)
         self.close(code, mono, event.reason or "")
         if self._protocol.state is ConnectionState.REMOTE_CLOSING:
+            self.is_offender = False  # It was the peer who chose the code.
             self.is_gone = self.queued_bytes == 0

@@ -39,7 +39,7 @@ class Desk:
 
     def answer(self, connection: Connection, text: str, mono: float) -> None:
         """Do what one frame of a client asks for, or say why not."""
-        if not connection.messages.take(1.0, mono):
+        if not connection.allowance.messages.take(1.0, mono):
             self._strike(connection, mono)
             return
         try:
@@ -108,8 +108,10 @@ class Desk:
         """Acknowledge, and bring the client from where it is to now."""
         connection, group = subscription.connection, subscription.group
         changes = None if since is None else group.feed.since(since, group.matches)
-        if changes is None and not connection.snapshots.take(1.0, mono):
-            raise Refused("rate_limited", "too many snapshots", connection.snapshots.wait_ms(1.0))
+        if changes is None and not connection.allowance.snapshots.take(1.0, mono):
+            raise Refused(
+                "rate_limited", "too many snapshots", connection.allowance.snapshots.wait_ms(1.0)
+            )
         subscription.is_told, subscription.is_lagging = True, False
         _acknowledge(
             connection,
@@ -166,24 +168,22 @@ class Desk:
 
     def _strike(self, connection: Connection, mono: float) -> None:
         """Too fast: warn; who is warned too often is sent away."""
-        strikes = connection.strikes
+        strikes = connection.allowance.strikes
         if strikes and mono - strikes[-1] < 1.0:
             return  # What is already on its way when the warning comes is no new offence.
         strikes.append(mono)
-        while mono - strikes[0] > STRIKE_WINDOW_S:
-            strikes.popleft()
-        if len(strikes) >= STRIKES:
+        if len(strikes) == STRIKES and mono - strikes[0] <= STRIKE_WINDOW_S:
             connection.close(CLOSE_RATE, mono, "too many messages")
             return
-        wait_ms = connection.messages.wait_ms(10.0)
+        wait_ms = connection.allowance.messages.wait_ms(10.0)
         _refuse(connection, None, Refused("rate_limited", "too many messages", wait_ms))
 
     def _bad_frame(
         self, connection: Connection, request_id: object, refused: Refused, mono: float
     ) -> None:
-        connection.bad_frames += 1
+        connection.allowance.bad_frames += 1
         _refuse(connection, request_id, refused)
-        if connection.bad_frames >= MAX_BAD_FRAMES:
+        if connection.allowance.bad_frames >= MAX_BAD_FRAMES:
             connection.close(CLOSE_BAD_FRAME, mono, "too many frames that make no sense")
 
 

@@ -1,6 +1,7 @@
 """What one client may do to the live channel, and how fast the channel's own clocks tick."""
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +30,7 @@ MAX_BAD_FRAMES: Final = 5
 CLOSE_NORMAL: Final = 1000
 CLOSE_GOING_AWAY: Final = 1001
 CLOSE_PROTOCOL_ERROR: Final = 1002
+CLOSE_NOT_UTF8: Final = 1007
 CLOSE_POLICY: Final = 1008
 CLOSE_TOO_BIG: Final = 1009
 CLOSE_INTERNAL_ERROR: Final = 1011
@@ -38,6 +40,11 @@ CLOSE_FORBIDDEN: Final = 4403
 CLOSE_HELLO_TIMEOUT: Final = 4408
 CLOSE_SLOW: Final = 4413
 CLOSE_RATE: Final = 4429
+
+OFFENCES: Final = frozenset(
+    {CLOSE_PROTOCOL_ERROR, CLOSE_NOT_UTF8, CLOSE_TOO_BIG, CLOSE_BAD_FRAME, CLOSE_RATE}
+)
+"""What no honest client is closed for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +90,17 @@ class TokenBucket:
     def wait_ms(self, amount: float) -> int:
         """Return how long it takes until ``amount`` is there."""
         return math.ceil(max(0.0, amount - self._left) / self._per_s * 1000)
+
+
+class Allowance:
+    """What one client has left, and what it did wrong."""
+
+    __slots__ = ("bad_frames", "bytes", "messages", "snapshots", "strikes")
+
+    def __init__(self, mono: float) -> None:
+        self.messages = TokenBucket(MESSAGES_PER_S, MESSAGES_BURST, mono)
+        self.bytes = TokenBucket(BYTES_PER_S, BYTES_BURST, mono)
+        self.snapshots = TokenBucket(SNAPSHOTS_PER_S, SNAPSHOTS_BURST, mono)
+        self.bad_frames = 0
+        self.strikes: deque[float] = deque(maxlen=STRIKES)
+        """When it was warned for being too fast."""

@@ -14,15 +14,22 @@ from control_plane.live import board
 from control_plane.live.connection import Visitor
 from control_plane.live.hub import Hub
 from control_plane.live.limits import Pace
+from control_plane.live.seats import SeatLimits
 from control_plane.live.streams import Sink
 from control_plane.live.topics import Topic, TopicKind
 
 STATUS = "process_status"
 
 
+def seat_limits(clients: int) -> SeatLimits:
+    return SeatLimits(clients=clients, per_user=clients, per_address=clients)
+
+
 @contextlib.contextmanager
 def running_hub(max_clients: int = 10, **pace: float) -> Iterator[Hub]:
-    hub = Hub(max_clients, lambda: datetime(2026, 1, 31, tzinfo=UTC), pace=Pace(**pace))
+    hub = Hub(
+        seat_limits(max_clients), lambda: datetime(2026, 1, 31, tzinfo=UTC), pace=Pace(**pace)
+    )
     hub.start()
     try:
         yield hub
@@ -355,7 +362,7 @@ def lines() -> Lines:
 @pytest.fixture
 def stream_hub(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(board, "LINGER_S", 0.3)
-    hub = Hub(10, lambda: datetime(2026, 1, 31, tzinfo=UTC), pace=Pace(tick_s=0.02))
+    hub = Hub(seat_limits(10), lambda: datetime(2026, 1, 31, tzinfo=UTC), pace=Pace(tick_s=0.02))
     hub.add_stream(lines)
     hub.start()
     yield hub
