@@ -41,5 +41,7 @@ export default defineConfig({
     // Its components import style sheets, which Node cannot load by itself.
     server: { deps: { inline: ['element-plus'] } },
     restoreMocks: true,
+    // Two cores may be busy with other tests.
+    testTimeout: 20_000,
   },
 })

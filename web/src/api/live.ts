@@ -1,5 +1,7 @@
+import { askedWaitMs, canUnzip, parseFrames, unzip, type Frame } from './live_frames'
+
 /**
- * The only WebSocket: protocol daq.v1 with reconnect, resubscribe and honest silence.
+ * The only WebSocket: protocol daq.v1 with reconnect, resume and honest silence.
  *
  * A quiet connection is not trusted: after PING_AFTER_MS without a frame it is asked, after
  * LOST_AFTER_MS it counts as lost, because a half-open TCP connection never says so itself.
@@ -14,7 +16,11 @@ export const LOOK_STOPPED_AFTER_MS = 5_000
 const CONNECT_TIMEOUT_MS = 10_000
 const WATCH_EVERY_MS = 500
 const BACKOFF_BASE_MS = 500
+/** A server that starts again is back within seconds; so is everybody, but not all at once. */
+const BACKOFF_SOON_MS = 3_000
 const BACKOFF_MAX_MS = 30_000
+/** Lost for longer than this, the waits grow to BACKOFF_MAX_MS. */
+const SOON_FOR_MS = 60_000
 /** A connection that lasted this long starts again with short waits. */
 const STABLE_AFTER_MS = 30_000
 const RESUBSCRIBE_AFTER_ERROR_MS = 2_000
@@ -37,30 +43,25 @@ export interface LiveState {
 export type TopicHandler = {
   snapshot: (items: unknown[]) => void
   delta: (item: unknown) => void
+  /** So much of a stream was lost before what comes next. */
+  skipped?: (count: number) => void
 }
 
-interface Frame {
-  type?: string
-  event?: string
-  op?: string
-  id?: number
-  ok?: boolean
-  topic?: string
-  kind?: 'snapshot' | 'delta'
-  seq?: number
-  /** Number of the message before this one, among those for this subscription. */
-  prev?: number
-  ts?: number
-  time?: string
-  /** When the server last saw the whole plant; null: never yet. */
-  observed_at?: string | null
-  epoch?: string
-  code?: string
-  data?: unknown
+/** What of a topic is wanted; everything by default. */
+export interface Wanted {
+  filter?: Record<string, unknown>
+  tail?: number
+  rate_ms?: number
 }
 
-interface Topic {
+interface Subscription {
+  topic: string
+  wanted: Wanted
   handler: TopicHandler
+  /** The server's name for it, once acknowledged. */
+  sub: string | null
+  /** With ``seq`` it tells the server from where to go on. */
+  epoch: string | null
   /** Sequence number of the newest frame used; null until a snapshot has come. */
   seq: number | null
 }
@@ -80,8 +81,8 @@ export interface LiveOptions {
 
 export class LiveConnection {
   private readonly options: LiveOptions
-  private readonly topics = new Map<string, Topic>()
-  private readonly requests = new Map<number, string>()
+  private readonly subscriptions = new Set<Subscription>()
+  private readonly requests = new Map<number, Subscription>()
   private socket: WebSocket | null = null
   private state: LiveState = { phase: 'connecting', lastFrameAt: null, retryAt: null, attempt: 0 }
   private lookStopped = false
@@ -90,10 +91,15 @@ export class LiveConnection {
   private nextId = 1
   private pinged = false
   private openedAt = 0
+  /** Local time (monotonic ms) since when there is no connection. */
+  private lostAt = 0
   private heardAt = 0
   private watchTimer: ReturnType<typeof setInterval> | undefined
   private retryTimer: ReturnType<typeof setTimeout> | undefined
   private running = false
+  /** Frames that are being unzipped; those after them wait, so that none overtakes another. */
+  private unzipping = 0
+  private unzipped: Promise<void> = Promise.resolve()
 
   constructor(options: LiveOptions) {
     this.options = options
@@ -119,14 +125,17 @@ export class LiveConnection {
     this.update({ phase: 'ended', retryAt: null })
   }
 
-  /** Keep ``handler`` supplied with a topic; returns the undo. One handler a topic. */
-  subscribe(name: string, handler: TopicHandler): () => void {
-    this.topics.set(name, { handler, seq: null })
-    if (this.state.phase === 'live') this.send('subscribe', name)
+  /** Keep ``handler`` supplied with a topic; returns the undo. */
+  subscribe(topic: string, handler: TopicHandler, wanted: Wanted = {}): () => void {
+    const made: Subscription = { topic, wanted, handler, sub: null, epoch: null, seq: null }
+    this.subscriptions.add(made)
+    if (this.state.phase === 'live') this.ask(made)
     return () => {
-      if (this.topics.get(name)?.handler !== handler) return
-      this.topics.delete(name)
-      if (this.state.phase === 'live') this.send('unsubscribe', name)
+      this.subscriptions.delete(made)
+      const isShared = [...this.subscriptions].some((each) => each.sub === made.sub)
+      if (this.state.phase === 'live' && made.sub !== null && !isShared) {
+        this.send({ op: 'unsubscribe', sub: made.sub })
+      }
     }
   }
 
@@ -147,13 +156,16 @@ export class LiveConnection {
     this.dropSocket()
     this.openedAt = this.heardAt = performance.now()
     this.pinged = false
+    this.unzipping = 0
+    this.unzipped = Promise.resolve()
     this.update({ retryAt: null, attempt: this.state.attempt + 1 })
     if (this.state.phase === 'ended') this.update({ phase: 'connecting' })
     const create = this.options.createSocket ?? ((url, protocol) => new WebSocket(url, protocol))
     const socket = create(this.options.url(), SUBPROTOCOL)
     this.socket = socket
-    socket.onmessage = (event: MessageEvent) => this.hear(String(event.data))
-    socket.onclose = (event: CloseEvent) => this.lose(event.code)
+    socket.binaryType = 'arraybuffer'
+    socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => this.take(event.data, socket)
+    socket.onclose = (event: CloseEvent) => this.lose(event.code, event.reason)
   }
 
   private dropSocket(): void {
@@ -165,8 +177,9 @@ export class LiveConnection {
     socket.close()
   }
 
-  private lose(code: number | null): void {
+  private lose(code: number | null, reason = ''): void {
     const wasLive = this.state.phase === 'live'
+    if (wasLive) this.lostAt = performance.now()
     const wasStable = wasLive && performance.now() - this.openedAt > STABLE_AFTER_MS
     this.dropSocket()
     this.requests.clear()
@@ -176,11 +189,16 @@ export class LiveConnection {
       return
     }
     const attempt = wasStable ? 0 : this.state.attempt
-    const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** Math.min(Math.max(attempt - 1, 0), 10))
-    const wait = ceiling * (this.options.random ?? Math.random)()
+    const wait = askedWaitMs(reason) ?? this.ceiling(attempt) * (this.options.random ?? Math.random)()
     this.update({ phase: 'lost', retryAt: Date.now() + wait, attempt })
     this.retryTimer = setTimeout(() => this.connect(), wait)
     if (!wasLive) this.options.onConnectFailed?.()
+  }
+
+  /** The longest wait before an attempt; the wait is anything up to it, so that clients spread. */
+  private ceiling(attempt: number): number {
+    const longest = performance.now() - this.lostAt < SOON_FOR_MS ? BACKOFF_SOON_MS : BACKOFF_MAX_MS
+    return Math.min(longest, BACKOFF_BASE_MS * 2 ** Math.min(Math.max(attempt - 1, 0), 10))
   }
 
   private watch(): void {
@@ -191,23 +209,40 @@ export class LiveConnection {
       this.lose(null)
     } else if (silent >= PING_AFTER_MS && this.state.phase === 'live' && !this.pinged) {
       this.pinged = true
-      this.send('ping')
+      this.send({ op: 'ping' })
     }
+  }
+
+  private take(data: string | ArrayBuffer, socket: WebSocket): void {
+    this.heardAt = performance.now()
+    if (typeof data === 'string' && this.unzipping === 0) return this.hear(data)
+    this.unzipping += 1
+    const text = typeof data === 'string' ? Promise.resolve(data) : unzip(data)
+    this.unzipped = Promise.all([text, this.unzipped]).then(
+      ([ready]) => {
+        if (this.socket !== socket) return
+        this.unzipping -= 1
+        this.hear(ready)
+      },
+      () => this.socket === socket && this.lose(null),
+    ) as Promise<void>
   }
 
   private hear(text: string): void {
     this.heardAt = performance.now()
     this.pinged = false
     this.state = { ...this.state, lastFrameAt: Date.now() }
-    const frame = parseFrame(text)
-    if (!frame) return
+    for (const frame of parseFrames(text)) this.use(frame)
+    this.report()
+  }
+
+  private use(frame: Frame): void {
     const serverMs = frame.ts ?? (frame.time ? Date.parse(frame.time) : NaN)
-    if (Number.isFinite(serverMs)) this.options.onServerTime?.(serverMs)
+    if (Number.isFinite(serverMs) && frame.kind !== 'snapshot') this.options.onServerTime?.(serverMs)
     this.judgeLook(frame)
     if (frame.type === 'connection_status' && frame.event === 'hello') this.greet()
     else if (frame.type === 'ack' || frame.type === 'error') this.settle(frame)
-    else if (frame.topic !== undefined && frame.seq !== undefined) this.receive(frame)
-    this.report()
+    else if (frame.topic !== undefined && frame.seq !== undefined) this.receive(frame, frame.seq)
   }
 
   private judgeLook(frame: Frame): void {
@@ -220,45 +255,68 @@ export class LiveConnection {
 
   private greet(): void {
     this.state = { ...this.state, phase: 'live', retryAt: null }
-    for (const [name, topic] of this.topics) {
-      topic.seq = null
-      this.send('subscribe', name)
+    this.send({ op: 'hello', features: { batch: true, zip: canUnzip } })
+    for (const each of this.subscriptions) {
+      each.sub = null
+      this.ask(each)
     }
+  }
+
+  /** Subscribe; with what is known, the server may tell only what has changed since. */
+  private ask(subscription: Subscription): void {
+    const { topic, wanted, seq, epoch } = subscription
+    const place = seq !== null && epoch !== null ? { since: seq, epoch } : {}
+    this.requests.set(this.send({ op: 'subscribe', topic, ...wanted, ...place }), subscription)
   }
 
   private settle(frame: Frame): void {
-    const topic = frame.id === undefined ? undefined : this.requests.get(frame.id)
+    const asked = frame.id === undefined ? undefined : this.requests.get(frame.id)
     if (frame.id !== undefined) this.requests.delete(frame.id)
-    if (frame.type !== 'error' || topic === undefined || !this.topics.has(topic)) return
+    if (asked === undefined || !this.subscriptions.has(asked)) return
+    if (frame.type === 'ack') {
+      asked.sub = frame.sub ?? null
+      asked.epoch = frame.epoch ?? null
+      if (!frame.recovered) asked.seq = null
+      return
+    }
     if (frame.code === 'forbidden' || frame.code === 'unknown_topic') return
     const socket = this.socket
-    setTimeout(() => {
-      if (this.socket === socket && this.topics.has(topic)) this.send('subscribe', topic)
-    }, RESUBSCRIBE_AFTER_ERROR_MS)
+    setTimeout(
+      () => {
+        if (this.socket === socket && this.subscriptions.has(asked)) this.ask(asked)
+      },
+      Math.max(frame.retry_ms ?? 0, RESUBSCRIBE_AFTER_ERROR_MS),
+    )
   }
 
-  private receive(frame: Frame): void {
-    const topic = this.topics.get(frame.topic ?? '')
-    if (!topic || frame.seq === undefined) return
-    if (frame.kind === 'snapshot') {
-      topic.seq = frame.seq
-      topic.handler.snapshot(Array.isArray(frame.data) ? frame.data : [])
-    } else if (topic.seq === null || frame.seq <= topic.seq) {
-      return
-    } else if ((frame.prev ?? frame.seq - 1) <= topic.seq) {
-      topic.seq = frame.seq
-      topic.handler.delta(frame.data)
-    } else {
-      // Something was lost on the way: only a new snapshot is the truth again.
-      topic.seq = null
-      this.send('subscribe', frame.topic)
+  private receive(frame: Frame, seq: number): void {
+    for (const each of this.subscriptions) {
+      if (each.topic !== frame.topic || (frame.sub !== undefined && frame.sub !== each.sub)) continue
+      if (frame.kind === 'snapshot') {
+        each.seq = seq
+        each.handler.snapshot(Array.isArray(frame.data) ? frame.data : [])
+      } else if (each.seq !== null && seq > each.seq) {
+        this.receiveDelta(each, frame, seq)
+      }
     }
   }
 
-  private send(op: string, topic?: string): void {
+  private receiveDelta(subscription: Subscription, frame: Frame, seq: number): void {
+    if (subscription.seq === null || (frame.prev ?? seq - 1) > subscription.seq) {
+      // Something was lost on the way: only a new snapshot is the truth again.
+      subscription.seq = null
+      this.ask(subscription)
+      return
+    }
+    subscription.seq = seq
+    if (frame.skipped) subscription.handler.skipped?.(frame.skipped)
+    subscription.handler.delta(frame.data)
+  }
+
+  private send(request: { op: string } & Record<string, unknown>): number {
     const id = this.nextId++
-    if (topic !== undefined && op === 'subscribe') this.requests.set(id, topic)
-    this.socket?.send(JSON.stringify(topic === undefined ? { id, op } : { id, op, topic }))
+    this.socket?.send(JSON.stringify({ id, ...request }))
+    return id
   }
 
   private update(change: Partial<LiveState>): void {
@@ -270,15 +328,6 @@ export class LiveConnection {
     if (!this.lookStopped) return this.options.onState(this.state)
     const phase = this.state.phase === 'live' ? 'lost' : this.state.phase
     this.options.onState({ ...this.state, phase, lastFrameAt: this.lookedAt })
-  }
-}
-
-function parseFrame(text: string): Frame | null {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null
-  } catch {
-    return null
   }
 }
 

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createConnection, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -21,18 +21,24 @@ function freePort(): Promise<number> {
   })
 }
 
+export interface Options {
+  /** Files of DAQ_HOME that are there before the first start, by name. */
+  files?: Readonly<Record<string, string>>
+}
+
 /** `daqplane run --demo` in a directory of its own, as `make run` starts it. */
 export class Installation {
   private constructor(
     private readonly runner: ChildProcess,
-    private readonly home: string,
+    readonly home: string,
     readonly url: string,
     readonly setupLink: string,
   ) {}
 
-  static async start(): Promise<Installation> {
+  static async start({ files = {} }: Options = {}): Promise<Installation> {
     // Short, because a unix socket's path holds 107 bytes at most.
     const home = mkdtempSync(join(tmpdir(), 'daq-e2e-'))
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(home, name), text)
     const port = await freePort()
     const url = `http://127.0.0.1:${port}/`
     const runner = spawn(DAQPLANE, ['--home', home, 'run', '--demo'], {
@@ -57,6 +63,22 @@ export class Installation {
       })
     })
     return new Installation(runner, home, url, link)
+  }
+
+  /** Tell a simulator what to do, as `python -m simulators` does; see docs/simulators.md. */
+  async command(simulator: string, command: Record<string, unknown>): Promise<void> {
+    const told = readFileSync(join(this.home, 'simulators.d', `${simulator}.toml.control`), 'utf-8')
+    const { control_port: port } = JSON.parse(told) as { control_port: number }
+    const answer = await new Promise<string>((done, failed) => {
+      const socket = createConnection(port, '127.0.0.1')
+      socket.once('error', failed)
+      socket.once('data', (data) => {
+        done(data.toString())
+        socket.destroy()
+      })
+      socket.write(`${JSON.stringify(command)}\n`)
+    })
+    if (!(JSON.parse(answer) as { ok: boolean }).ok) throw new Error(answer)
   }
 
   async stop(): Promise<void> {

@@ -1,85 +1,22 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { chromium, type Browser, type Locator, type Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 
-import { Installation } from './installation'
+import { OUTPUT, PASSWORD, setUp, USER, useWorld } from './world'
 
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
-const OUTPUT = join(import.meta.dirname, 'output')
 const COLLECTORS = ['demo-modbus', 'demo-opcua', 'demo-mitsubishi']
-const USER = 'alice'
-const PASSWORD = 'three wise press lines'
 
-let installation: Installation
-let browser: Browser
-let page: Page
-const complaints: string[] = []
-
-beforeAll(async () => {
-  mkdirSync(OUTPUT, { recursive: true })
-  installation = await Installation.start()
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  })
-  page = await browser.newPage({ locale: 'en-GB', viewport: { width: 1400, height: 900 } })
-  page.on('pageerror', (error) => complaints.push(String(error)))
-  page.on('console', (message) => {
-    if (message.type() === 'error') complaints.push(message.text())
-  })
-})
-
-afterAll(async () => {
-  await browser?.close()
-  await installation?.stop()
-})
-
-afterEach(async (context) => {
-  if (context.task.result?.state === 'fail') {
-    await page.screenshot({ path: join(OUTPUT, `${context.task.name.replace(/\W+/g, '-')}.png`) })
-  }
-})
-
-const at = (id: string): Locator => page.getByTestId(id)
-const row = (name: string): Locator => at(`collector-row-${name}`)
-const light = (name: string, which: string): Locator => row(name).getByTestId(`light-${which}`)
-
-async function until(what: string, holds: () => Promise<boolean>, deadlineMs = 30_000) {
-  const end = Date.now() + deadlineMs
-  while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what}`)
-    await page.waitForTimeout(50)
-  }
-}
-
-const allHealthy = async (name: string): Promise<boolean> => {
-  const states = await Promise.all(
-    ['process', 'device', 'data'].map((which) => light(name, which).getAttribute('data-state')),
-  )
-  return states.every((state) => state === 'healthy')
-}
+const world = useWorld()
+const { at, row, light, until, allHealthy, complaints } = world
 
 const processOf = (name: string): Promise<{ pid: number; restart_count: number }> =>
-  page.evaluate(async (path) => (await fetch(path)).json(), `/api/v1/processes/${name}`)
+  world.page.evaluate(async (path) => (await fetch(path)).json(), `/api/v1/processes/${name}`)
 
 test('the set-up link makes the first user and opens the overview', async () => {
-  await page.goto(installation.setupLink)
-  await at('username').fill(USER)
-  await at('password').fill(PASSWORD)
-  await at('password-repeat').fill(PASSWORD)
-  await at('password-repeat').press('Enter')
+  await setUp(world)
   for (const name of COLLECTORS) await row(name).waitFor()
-  expect(page.url()).not.toContain('#')
+  expect(world.page.url()).not.toContain('#')
 })
 
 test('three collectors of three protocols deliver', async () => {
@@ -92,7 +29,7 @@ test('three collectors of three protocols deliver', async () => {
 })
 
 test('a collector page shows values that move and a trend', async () => {
-  await page.goto(`${installation.url}collectors/demo-modbus`)
+  await world.page.goto(`${world.installation.url}collectors/demo-modbus`)
   const value = at('value-system_pressure')
   await value.waitFor()
   const first = await value.textContent()
@@ -109,26 +46,26 @@ test('a collector page shows values that move and a trend', async () => {
 
 test('the history of the chart is saved as a file', async () => {
   await at('export').click()
-  const [file] = await Promise.all([page.waitForEvent('download'), at('export-start').click()])
+  const [file] = await Promise.all([world.page.waitForEvent('download'), at('export-start').click()])
   expect(file.suggestedFilename()).toMatch(/^demo-modbus_.*\.csv$/)
   const lines = readFileSync(await file.path(), 'utf-8').trim().split('\r\n')
   expect(lines[0]).toContain('time (UTC)')
   expect(lines.length).toBeGreaterThan(3)
   await until('it is done', async () => (await at('export-state').getAttribute('data-state')) === 'done')
-  await page.keyboard.press('Escape')
+  await world.page.keyboard.press('Escape')
 })
 
 test('the system page accounts for every record', async () => {
-  await page.goto(`${installation.url}system`)
+  await world.page.goto(`${world.installation.url}system`)
   await until('it balances', async () => {
     return (await at('storage-balance').getAttribute('data-state')) === 'healthy'
   })
   expect(await at('store-embedded').textContent()).toContain('embedded')
-  await page.goto(`${installation.url}collectors/demo-modbus`)
+  await world.page.goto(`${world.installation.url}collectors/demo-modbus`)
 })
 
 test('a killed collector is seen down, then up, and its values move again', async () => {
-  await page.goto(installation.url)
+  await world.page.goto(world.installation.url)
   await until('all healthy before', () => allHealthy('demo-modbus'))
   const before = await processOf('demo-modbus')
   process.kill(before.pid, 'SIGKILL')
@@ -141,7 +78,7 @@ test('a killed collector is seen down, then up, and its values move again', asyn
   const after = await processOf('demo-modbus')
   expect(after.pid).not.toBe(before.pid)
   expect(after.restart_count).toBe(before.restart_count + 1)
-  await page.goto(`${installation.url}collectors/demo-modbus`)
+  await world.page.goto(`${world.installation.url}collectors/demo-modbus`)
   const value = at('value-system_pressure')
   await value.waitFor()
   const first = await value.textContent()
@@ -149,7 +86,7 @@ test('a killed collector is seen down, then up, and its values move again', asyn
 })
 
 test('a restart by click says what it will do and what it did', async () => {
-  await page.goto(installation.url)
+  await world.page.goto(world.installation.url)
   await until('all healthy before', () => allHealthy('demo-opcua'))
   const before = await processOf('demo-opcua')
   await row('demo-opcua').hover()
@@ -161,7 +98,7 @@ test('a restart by click says what it will do and what it did', async () => {
 })
 
 test('a server that falls silent is told by the banner, and so is its return', async () => {
-  const system = await page.evaluate(async () => (await fetch('/api/v1/system')).json())
+  const system = await world.page.evaluate(async () => (await fetch('/api/v1/system')).json())
   const server = system.services.find((s: { name: string }) => s.name === 'control-plane')
   // The worker serves; supervisord knows its master. Both are frozen and thawed.
   const { execFileSync } = await import('node:child_process')
@@ -176,7 +113,7 @@ test('a server that falls silent is told by the banner, and so is its return', a
   for (const pid of pids) process.kill(pid, 'SIGSTOP')
   try {
     await at('connection-banner').waitFor({ timeout: 20_000 })
-    await page.screenshot({ path: join(OUTPUT, 'connection-lost.png') })
+    await world.page.screenshot({ path: join(OUTPUT, 'connection-lost.png') })
   } finally {
     for (const pid of pids) process.kill(pid, 'SIGCONT')
   }
@@ -187,12 +124,12 @@ test('a server that falls silent is told by the banner, and so is its return', a
 
 test('the panel speaks Chinese', async () => {
   await at('language').click()
-  const choice = page.getByRole('menuitem', { name: '中文' })
+  const choice = world.page.getByRole('menuitem', { name: '中文' })
   if (await choice.count()) await choice.click()
   await until('Chinese words', async () => {
-    return ((await page.textContent('body')) ?? '').includes('采集器')
+    return ((await world.page.textContent('body')) ?? '').includes('采集器')
   })
-  await page.screenshot({ path: join(OUTPUT, 'overview-zh.png') })
+  await world.page.screenshot({ path: join(OUTPUT, 'overview-zh.png') })
 })
 
 test('signing out ends the session, and a wrong password is refused in words', async () => {
