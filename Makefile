@@ -16,7 +16,7 @@ PANEL_SOURCES := $(shell find web/src web/public web/*.json web/*.ts web/index.h
 # A virtual environment that broke, whose Python was upgraded say, is installed anew.
 BROKEN_VENV := $(shell if [ -d .venv ] && ! $(BIN)/python -c 'import click, control_plane' 2>/dev/null; then rm -f $(RUN_STAMP) $(DEV_STAMP); echo broken; fi)
 
-.PHONY: help run test check bench fmt clean panel wheel lock system lint types test-panel test-e2e
+.PHONY: help run test check bench fmt clean panel wheel soak lock system lint types test-panel test-e2e
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ test-e2e: $(RUN_STAMP) $(PANEL_STAMP) ## The panel in a real Chromium against a 
 
 bench: $(RUN_STAMP) ## Measure, each figure beside its peer in the same run
 	@for script in tests/performance/bench_exports.py tests/performance/bench_history.py tests/performance/bench_logs.py tests/performance/bench_mitsubishi.py tests/performance/bench_modbus.py tests/performance/bench_opcua.py tests/performance/bench_stores.py tests/performance/bench_supervisor.py tests/performance/bench_judgement.py; do $(BIN)/python $$script; done
+
+soak: $(DEV_STAMP) ## Run an installation under random faults for HOURS=1: what grows, what is lost
+	@$(BIN)/python tests/performance/soak.py --minutes "$$(awk 'BEGIN {print 60 * $(or $(HOURS),1)}')"
 
 fmt: $(DEV_STAMP) ## Format the Python code
 	@$(BIN)/ruff format .
