@@ -184,6 +184,7 @@ def silences(plant, samples):
     return found
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("protocol", PLANTS)
 def test_no_fault_makes_a_wrong_value_good_and_reading_resumes(protocol, tmp_path):
     plant = PLANTS[protocol]
