@@ -1,8 +1,6 @@
 """Reads and writes one Modbus device."""
 
-import pickle
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -96,10 +94,8 @@ class ModbusDriver:
         self._gateway.leave(self._id)
 
     def _set_points(self, device: ModbusDevice) -> None:
-        packed = zlib.compress(pickle.dumps(device), 1)
-
         def replan(group: str) -> tuple[Block, ...]:
-            return plan(pickle.loads(zlib.decompress(packed)))[group]
+            return plan(device)[group]
 
         self._readers = {
             group: BlockReader(blocks, self._request, replan=partial(replan, group))

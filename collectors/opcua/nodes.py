@@ -7,7 +7,6 @@ from asyncua import ua
 
 from collectors.contract.addresses import OpcUaAddress, parse_opcua_node_id
 from collectors.contract.config_opcua import OpcUaDevice, OpcUaPoint
-from collectors.opcua.plan import points_of
 from collectors.opcua.values import Scale
 from collectors.runtime.values import scaler
 
@@ -55,10 +54,10 @@ class Node:
 
 def variables_of(device: OpcUaDevice) -> dict[str, list[Variable]]:
     """Return the variables of each group that has points."""
-    return {
-        group_id: [_variable(device.id, point) for point in points]
-        for group_id, points in points_of(device).items()
-    }
+    groups: dict[str, list[Variable]] = {}
+    for point in device.points:
+        groups.setdefault(point.group, []).append(_variable(device.id, point))
+    return groups
 
 
 def node_of(variable: Variable, namespaces: Sequence[str]) -> Node:

@@ -12,20 +12,14 @@ MAX_NODES = 1000
 """Decoding this many takes a millisecond or two, in which the other devices wait."""
 
 
-def points_of(device: OpcUaDevice) -> dict[str, list[OpcUaPoint]]:
-    """Return the points of each poll group that has some."""
-    groups: dict[str, list[OpcUaPoint]] = {}
-    for point in device.points:
-        groups.setdefault(point.group, []).append(point)
-    return groups
-
-
 def plan(device: OpcUaDevice) -> dict[str, tuple[Block, ...]]:
     """Return the requests as they are for a server without a limit of its own."""
     mode_of = {group.id: device.mode_of(group) for group in device.groups}
+    groups: dict[str, list[OpcUaPoint]] = {}
+    for point in device.points:
+        groups.setdefault(point.group, []).append(point)
     return {
-        group: tuple(_blocks(device.id, points, mode_of[group]))
-        for group, points in points_of(device).items()
+        group: tuple(_blocks(device.id, points, mode_of[group])) for group, points in groups.items()
     }
 
 

@@ -148,8 +148,7 @@ class DeviceTask:
         self.point_count = len(device.points)
         self.writable_points = {p.name: p.clamp for p in device.points if p.writable}
         """The clamp of each point that may be written."""
-        # Thousands of points cost megabytes, and all that is needed of them is elsewhere now.
-        self.device = device.with_points()
+        self.device = device
 
     async def _run(self) -> None:
         try:

@@ -2,15 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from collectors.contract import wire
 from collectors.contract.columns import Columns, Runs, columns_of
 from collectors.contract.config_base import PollGroup
 from collectors.contract.config_types import AnyDevice, AnyPoint
 from collectors.contract.points import Quality, Sample
 from collectors.runtime.deadband import Gate, Rule
+from collectors.runtime.packed_config import values_of
 from collectors.runtime.schedule import Schedule, phase_s
 from collectors.runtime.timing import Punctuality
 
@@ -32,12 +32,20 @@ class GroupState:
         self,
         device_id: str,
         group: PollGroup,
-        points: Sequence[AnyPoint],
+        points: Iterable[AnyPoint],
         origin_mono: float,
         punctuality_of: PunctualityOf,
     ) -> None:
-        self.fingerprint = fingerprint_of(group, points)
-        """Of what this was made from; a group with the same one after a reload stays as it is."""
+        rules: dict[str, Rule] = {}
+        fingerprint = hash(repr(group))
+        for point in points:
+            rules[f"{device_id}/{point.name}"] = rule_of(point)
+            fingerprint = hash((fingerprint, repr(values_of(point))))
+        self.fingerprint = fingerprint
+        """Of what this was made from; a group with the same one after a reload stays as it is.
+
+        64 bits of SipHash with a key of this process; ``hashlib`` would load OpenSSL's hashes.
+        """
         self.id = group.id
         self._device_id = device_id
         phase = group.phase_s
@@ -45,7 +53,6 @@ class GroupState:
         self._phase_s = phase_s(device_id, group.interval_s) if phase is None else phase
         self._interval_s = group.interval_s
         self._punctuality_of = punctuality_of
-        rules = {f"{device_id}/{point.name}": rule_of(point) for point in points}
         self._gate = Gate(rules) if any(map(_is_rule, rules.values())) else None
         self.points = tuple(rules)
         # A point that has never been read has no usable value either.
@@ -146,29 +153,13 @@ def groups_of(
     device: AnyDevice, origin_mono: float, punctuality_of: PunctualityOf
 ) -> dict[str, GroupState]:
     """Return the groups of ``device`` that have points."""
-    return {
-        group.id: GroupState(device.id, group, points, origin_mono, punctuality_of)
-        for group, points in _points_by_group(device)
-    }
-
-
-def _points_by_group(device: AnyDevice) -> list[tuple[PollGroup, list[AnyPoint]]]:
-    points: dict[str, list[AnyPoint]] = {}
-    for point in device.points:
-        points.setdefault(point.group, []).append(point)
-    return [(group, points[group.id]) for group in device.groups if group.id in points]
-
-
-def fingerprint_of(group: PollGroup, points: Sequence[AnyPoint]) -> int:
-    """Return a hash of a group and its points, which is all that a reload needs of the old ones.
-
-    64 bits of SipHash with a key of this process; ``hashlib`` would bring a megabyte of OpenSSL.
-    """
-    digest = hash(wire.encode(group))
-    for point in points:
-        # One after the other: the text of thousands of points would be megabytes.
-        digest = hash((digest, wire.encode(point)))
-    return digest
+    groups = {}
+    for group in device.groups:
+        points = (point for point in device.points if point.group == group.id)
+        state = GroupState(device.id, group, points, origin_mono, punctuality_of)
+        if state.points:
+            groups[group.id] = state
+    return groups
 
 
 def rule_of(point: AnyPoint) -> Rule:

@@ -105,7 +105,8 @@ def build(
 ) -> Heartbeat:
     """Return the heartbeat of this moment."""
     config = vitals.config
-    tasks = list(vitals.devices.values())
+    tasks = vitals.devices
+    states = [task.state for task in tasks.values()]
     return Heartbeat(
         collector=config.name,
         protocol=config.protocol,
@@ -114,8 +115,12 @@ def build(
         sequence=sequence,
         sent_at=datetime.now(UTC),
         config_revision=vitals.config_revision,
-        connections=tuple(_connection(vitals, task, now_mono) for task in tasks)
-        or tuple(_untried(vitals, device) for device in config.devices),
+        connections=tuple(
+            _connection(vitals, tasks[device.id], now_mono)
+            if device.id in tasks
+            else _untried(vitals, device)
+            for device in config.devices
+        ),
         samples=vitals.totals.samples,
         good_samples=vitals.totals.good_samples,
         samples_per_s=samples_per_s,
@@ -123,8 +128,8 @@ def build(
         shortest_interval_s=vitals.shortest_interval_s(),
         longest_interval_s=vitals.longest_interval_s(),
         last_data_time=_from_ns(vitals.totals.last_good_ns),
-        late_cycles=vitals.retired_late_cycles + sum(t.state.late_cycles for t in tasks),
-        skipped_cycles=vitals.retired_skipped_cycles + sum(t.state.skipped_cycles for t in tasks),
+        late_cycles=vitals.retired_late_cycles + sum(s.late_cycles for s in states),
+        skipped_cycles=vitals.retired_skipped_cycles + sum(s.skipped_cycles for s in states),
         connection_resets=vitals.connection_resets,
         cache_clears=vitals.cache_clears,
         frequency_factor=vitals.frequency_factor,
@@ -173,7 +178,8 @@ def _connection(vitals: Vitals, task: DeviceTask, now_mono: float) -> Connection
 
 
 def _untried(vitals: Vitals, device: AnyDevice) -> ConnectionStatus:
-    # A collector that is held has no tasks yet; no device at all would look like a good state.
+    # A collector that is held, or has just begun, has no task for it yet; no device at all would
+    # look like a good state.
     return ConnectionStatus(
         device_id=device.id,
         device_ip=device.host,

@@ -158,7 +158,7 @@ class Runner:
             await asyncio.to_thread(self._spool.sync_if_due)
 
     def _start_device(self, packed: PackedDevice, state: DeviceState | None = None) -> None:
-        device = packed.unpack()
+        device = packed.device
         make_driver = functools.partial(
             create_driver, self._vitals.config.protocol, device, home=self._home
         )
@@ -266,7 +266,7 @@ def _settle_memory() -> None:
 
 
 def _adopt(task: DeviceTask, packed: PackedDevice) -> bool:
-    if not task.adopt(packed.unpack()):
+    if not task.adopt(packed.device):
         return False
     task.digest = packed.digest
     return True
