@@ -1,4 +1,7 @@
 import { askedWaitMs, canUnzip, parseFrames, unzip, type Frame } from './live_frames'
+import { Subscriptions, type Request, type TopicHandler, type Wanted } from './live_subscriptions'
+
+export type { TopicHandler, Wanted } from './live_subscriptions'
 
 /**
  * The only WebSocket: protocol daq.v1 with reconnect, resume and honest silence.
@@ -23,7 +26,6 @@ const BACKOFF_MAX_MS = 30_000
 const SOON_FOR_MS = 60_000
 /** A connection that lasted this long starts again with short waits. */
 const STABLE_AFTER_MS = 30_000
-const RESUBSCRIBE_AFTER_ERROR_MS = 2_000
 const SUBPROTOCOL = 'daq.v1'
 const CLOSE_SESSION_ENDED = 4401
 const CLOSE_FORBIDDEN = 4403
@@ -38,32 +40,6 @@ export interface LiveState {
   /** Local time (ms) of the next attempt while lost; null while one is under way. */
   retryAt: number | null
   attempt: number
-}
-
-export type TopicHandler = {
-  snapshot: (items: unknown[]) => void
-  delta: (item: unknown) => void
-  /** So much of a stream was lost before what comes next. */
-  skipped?: (count: number) => void
-}
-
-/** What of a topic is wanted; everything by default. */
-export interface Wanted {
-  filter?: Record<string, unknown>
-  tail?: number
-  rate_ms?: number
-}
-
-interface Subscription {
-  topic: string
-  wanted: Wanted
-  handler: TopicHandler
-  /** The server's name for it, once acknowledged. */
-  sub: string | null
-  /** With ``seq`` it tells the server from where to go on. */
-  epoch: string | null
-  /** Sequence number of the newest frame used; null until a snapshot has come. */
-  seq: number | null
 }
 
 export interface LiveOptions {
@@ -81,8 +57,11 @@ export interface LiveOptions {
 
 export class LiveConnection {
   private readonly options: LiveOptions
-  private readonly subscriptions = new Set<Subscription>()
-  private readonly requests = new Map<number, Subscription>()
+  private readonly subscriptions = new Subscriptions({
+    isLive: () => this.state.phase === 'live',
+    send: (request) => this.send(request),
+    nextId: () => this.nextId++,
+  })
   private socket: WebSocket | null = null
   private state: LiveState = { phase: 'connecting', lastFrameAt: null, retryAt: null, attempt: 0 }
   private lookStopped = false
@@ -127,16 +106,7 @@ export class LiveConnection {
 
   /** Keep ``handler`` supplied with a topic; returns the undo. */
   subscribe(topic: string, handler: TopicHandler, wanted: Wanted = {}): () => void {
-    const made: Subscription = { topic, wanted, handler, sub: null, epoch: null, seq: null }
-    this.subscriptions.add(made)
-    if (this.state.phase === 'live') this.ask(made)
-    return () => {
-      this.subscriptions.delete(made)
-      const isShared = [...this.subscriptions].some((each) => each.sub === made.sub)
-      if (this.state.phase === 'live' && made.sub !== null && !isShared) {
-        this.send({ op: 'unsubscribe', sub: made.sub })
-      }
-    }
+    return this.subscriptions.add(topic, handler, wanted)
   }
 
   /** Try at once instead of waiting for the next attempt. */
@@ -182,7 +152,6 @@ export class LiveConnection {
     if (wasLive) this.lostAt = performance.now()
     const wasStable = wasLive && performance.now() - this.openedAt > STABLE_AFTER_MS
     this.dropSocket()
-    this.requests.clear()
     if (code === CLOSE_SESSION_ENDED || code === CLOSE_FORBIDDEN) {
       this.stop()
       this.options.onSessionEnded?.()
@@ -237,12 +206,15 @@ export class LiveConnection {
   }
 
   private use(frame: Frame): void {
-    const serverMs = frame.ts ?? (frame.time ? Date.parse(frame.time) : NaN)
-    if (Number.isFinite(serverMs) && frame.kind !== 'snapshot') this.options.onServerTime?.(serverMs)
+    // Not of messages: they may have waited, or be of before the connection was cut.
+    const serverMs = frame.time ? Date.parse(frame.time) : NaN
+    if (Number.isFinite(serverMs)) this.options.onServerTime?.(serverMs)
     this.judgeLook(frame)
     if (frame.type === 'connection_status' && frame.event === 'hello') this.greet()
-    else if (frame.type === 'ack' || frame.type === 'error') this.settle(frame)
-    else if (frame.topic !== undefined && frame.seq !== undefined) this.receive(frame, frame.seq)
+    else if (frame.type === 'ack' || frame.type === 'error') this.subscriptions.settle(frame)
+    else if (frame.topic !== undefined && frame.seq !== undefined) {
+      this.subscriptions.receive(frame, frame.seq)
+    }
   }
 
   private judgeLook(frame: Frame): void {
@@ -256,67 +228,11 @@ export class LiveConnection {
   private greet(): void {
     this.state = { ...this.state, phase: 'live', retryAt: null }
     this.send({ op: 'hello', features: { batch: true, zip: canUnzip } })
-    for (const each of this.subscriptions) {
-      each.sub = null
-      this.ask(each)
-    }
+    this.subscriptions.resume()
   }
 
-  /** Subscribe; with what is known, the server may tell only what has changed since. */
-  private ask(subscription: Subscription): void {
-    const { topic, wanted, seq, epoch } = subscription
-    const place = seq !== null && epoch !== null ? { since: seq, epoch } : {}
-    this.requests.set(this.send({ op: 'subscribe', topic, ...wanted, ...place }), subscription)
-  }
-
-  private settle(frame: Frame): void {
-    const asked = frame.id === undefined ? undefined : this.requests.get(frame.id)
-    if (frame.id !== undefined) this.requests.delete(frame.id)
-    if (asked === undefined || !this.subscriptions.has(asked)) return
-    if (frame.type === 'ack') {
-      asked.sub = frame.sub ?? null
-      asked.epoch = frame.epoch ?? null
-      if (!frame.recovered) asked.seq = null
-      return
-    }
-    if (frame.code === 'forbidden' || frame.code === 'unknown_topic') return
-    const socket = this.socket
-    setTimeout(
-      () => {
-        if (this.socket === socket && this.subscriptions.has(asked)) this.ask(asked)
-      },
-      Math.max(frame.retry_ms ?? 0, RESUBSCRIBE_AFTER_ERROR_MS),
-    )
-  }
-
-  private receive(frame: Frame, seq: number): void {
-    for (const each of this.subscriptions) {
-      if (each.topic !== frame.topic || (frame.sub !== undefined && frame.sub !== each.sub)) continue
-      if (frame.kind === 'snapshot') {
-        each.seq = seq
-        each.handler.snapshot(Array.isArray(frame.data) ? frame.data : [])
-      } else if (each.seq !== null && seq > each.seq) {
-        this.receiveDelta(each, frame, seq)
-      }
-    }
-  }
-
-  private receiveDelta(subscription: Subscription, frame: Frame, seq: number): void {
-    if (subscription.seq === null || (frame.prev ?? seq - 1) > subscription.seq) {
-      // Something was lost on the way: only a new snapshot is the truth again.
-      subscription.seq = null
-      this.ask(subscription)
-      return
-    }
-    subscription.seq = seq
-    if (frame.skipped) subscription.handler.skipped?.(frame.skipped)
-    subscription.handler.delta(frame.data)
-  }
-
-  private send(request: { op: string } & Record<string, unknown>): number {
-    const id = this.nextId++
-    this.socket?.send(JSON.stringify({ id, ...request }))
-    return id
+  private send(request: Request): void {
+    this.socket?.send(JSON.stringify({ id: this.nextId++, ...request }))
   }
 
   private update(change: Partial<LiveState>): void {

@@ -1,6 +1,17 @@
+interface Sent {
+  id: number
+  op: string
+  topic?: string
+  since?: number
+  epoch?: string
+  features?: object
+}
+
 /** A WebSocket that does what a test says; every one made is remembered. */
 export class FakeSocket {
   static made: FakeSocket[] = []
+  /** Whether subscriptions are acknowledged, and if so, whether as a continuation. */
+  static acks: 'fresh' | 'recovered' | null = 'fresh'
 
   static get last(): FakeSocket {
     const socket = FakeSocket.made.at(-1)
@@ -8,10 +19,12 @@ export class FakeSocket {
     return socket
   }
 
-  onmessage: ((event: { data: string }) => void) | null = null
-  onclose: ((event: { code: number }) => void) | null = null
+  onmessage: ((event: { data: string | ArrayBuffer }) => void) | null = null
+  onclose: ((event: { code: number; reason: string }) => void) | null = null
+  binaryType = 'blob'
   isClosed = false
-  readonly sent: { id: number; op: string; topic?: string }[] = []
+  readonly sent: Sent[] = []
+  private epoch = ''
 
   readonly url: string
   readonly protocol: string
@@ -23,7 +36,12 @@ export class FakeSocket {
   }
 
   send(text: string): void {
-    this.sent.push(JSON.parse(text) as { id: number; op: string; topic?: string })
+    const frame = JSON.parse(text) as Sent
+    this.sent.push(frame)
+    if (frame.op !== 'subscribe' || FakeSocket.acks === null) return
+    const recovered = FakeSocket.acks === 'recovered'
+    const { id, topic } = frame
+    this.say({ id, type: 'ack', ok: true, topic, sub: `s-${topic}`, epoch: this.epoch, recovered })
   }
 
   close(): void {
@@ -35,6 +53,7 @@ export class FakeSocket {
   }
 
   hello(epoch = 'k3f9'): void {
+    this.epoch = epoch
     this.say({ type: 'connection_status', event: 'hello', proto: 1, epoch, time: '2026-11-23T05:00:00Z' })
   }
 
@@ -42,8 +61,8 @@ export class FakeSocket {
     this.say({ type: 'connection_status', event: 'heartbeat', time: '2026-11-23T05:00:05Z' })
   }
 
-  end(code: number): void {
-    this.onclose?.({ code })
+  end(code: number, reason = ''): void {
+    this.onclose?.({ code, reason })
   }
 
   ops(op: string): (string | undefined)[] {

@@ -21,6 +21,7 @@ const frame = (kind: 'snapshot' | 'delta', seq: number, data: unknown) =>
 beforeEach(() => {
   vi.useFakeTimers()
   FakeSocket.made = []
+  FakeSocket.acks = 'fresh'
   states = []
   snapshots = []
   deltas = []
@@ -62,6 +63,26 @@ describe('a connection', () => {
     frame('delta', 831, { name: 'b' })
     expect(snapshots).toEqual([[{ name: 'a' }]])
     expect(deltas).toEqual([{ name: 'b' }])
+  })
+
+  test('wants frames together and compressed', async () => {
+    FakeSocket.last.hello()
+    expect(FakeSocket.last.sent[0]).toMatchObject({ op: 'hello', features: { batch: true, zip: true } })
+    const frames = [1, 2].map((seq) => ({ topic: TOPIC, kind: 'snapshot', seq, data: [seq] }))
+    const plain = new Blob([JSON.stringify(frames)]).stream()
+    const zipped = new Response(plain.pipeThrough(new CompressionStream('deflate-raw')))
+    const data = new Uint8Array([1, ...new Uint8Array(await zipped.arrayBuffer())]).buffer
+    FakeSocket.last.onmessage?.({ data })
+    FakeSocket.last.say({ topic: TOPIC, kind: 'delta', seq: 3, prev: 2, data: 3 })
+    expect(snapshots).toEqual([])
+    await vi.waitFor(() => expect(deltas).toEqual([3]))
+    expect(snapshots).toEqual([[1], [2]])
+  })
+
+  test('is lost when a compressed frame cannot be read', async () => {
+    FakeSocket.last.hello()
+    FakeSocket.last.onmessage?.({ data: new Uint8Array([1, 255, 255]).buffer })
+    await vi.waitFor(() => expect(state()?.phase).toBe('lost'))
   })
 
   test('survives text that is no frame', () => {
@@ -109,11 +130,35 @@ describe('the sequence', () => {
   })
 
   test('refused by the server is asked for again a little later', () => {
-    const { id } = FakeSocket.last.sent[0] ?? {}
-    FakeSocket.last.say({ id, type: 'error', ok: false, code: 'rate_limited' })
-    expect(FakeSocket.last.ops('subscribe')).toHaveLength(1)
-    vi.advanceTimersByTime(2_000)
+    FakeSocket.acks = null
+    frame('delta', 832, { name: 'too new' })
+    const { id } = FakeSocket.last.sent.at(-1) ?? {}
+    FakeSocket.last.say({ id, type: 'error', ok: false, code: 'rate_limited', retry_ms: 3_000 })
+    vi.advanceTimersByTime(2_500)
     expect(FakeSocket.last.ops('subscribe')).toHaveLength(2)
+    vi.advanceTimersByTime(500)
+    expect(FakeSocket.last.ops('subscribe')).toHaveLength(3)
+  })
+
+  test('has no gap where the server left out what was overtaken', () => {
+    const { type, topic, ts } = { type: 'process_status_update', topic: TOPIC, ts: 1 }
+    const sub = `s-${TOPIC}`
+    const delta = (seq: number, prev: number) => ({ type, topic, ts, sub, kind: 'delta', seq, prev, data: seq })
+    FakeSocket.last.say([delta(835, 830), delta(840, 835)])
+    FakeSocket.last.say({ ...delta(841, 840), sub: 'of-another-filter' })
+    expect(deltas).toEqual([835, 840])
+    expect(FakeSocket.last.ops('subscribe')).toEqual([TOPIC])
+  })
+
+  test('goes on after a reconnect where the server knows the place', () => {
+    FakeSocket.last.end(1006)
+    FakeSocket.acks = 'recovered'
+    vi.advanceTimersByTime(1_000)
+    FakeSocket.last.hello()
+    expect(FakeSocket.last.sent.at(-1)).toMatchObject({ op: 'subscribe', since: 830, epoch: 'k3f9' })
+    frame('delta', 831, { name: 'missed' })
+    expect(deltas).toEqual([{ name: 'missed' }])
+    expect(snapshots).toHaveLength(1)
   })
 })
 
@@ -191,14 +236,25 @@ describe('a server that no longer looks at the plant', () => {
 describe('a lost connection', () => {
   const waits = () => (state()?.retryAt ?? 0) - Date.now()
 
-  test('comes back with waits that double up to thirty seconds', () => {
+  test('comes back with waits that double up to three seconds, and to thirty after a minute', () => {
+    FakeSocket.last.hello()
     const seen: number[] = []
-    for (let attempt = 0; attempt < 9; attempt += 1) {
+    for (let attempt = 0; attempt < 26; attempt += 1) {
       FakeSocket.last.end(1006)
       seen.push(waits())
       vi.advanceTimersByTime(waits())
     }
-    expect(seen).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000])
+    expect(seen.slice(0, 5)).toEqual([500, 1000, 2000, 3000, 3000])
+    expect(seen.slice(-3)).toEqual([30_000, 30_000, 30_000])
+  })
+
+  test('waits as long as a server asks that stops', () => {
+    FakeSocket.last.hello()
+    FakeSocket.last.end(1001, '{"retry_ms": 1234}')
+    expect(waits()).toBe(1234)
+    vi.advanceTimersByTime(1_234)
+    FakeSocket.last.end(1001, 'no number')
+    expect(waits()).toBe(1000)
   })
 
   test('waits anything between nothing and the full time, so that clients spread', () => {
