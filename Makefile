@@ -51,7 +51,7 @@ test-e2e: $(RUN_STAMP) $(PANEL_STAMP) ## The panel in a real Chromium against a 
 	@.ci/node.sh npm --prefix web run --silent test:e2e
 
 bench: $(RUN_STAMP) ## Measure, each figure beside its peer in the same run
-	@for script in tests/performance/bench_exports.py tests/performance/bench_history.py tests/performance/bench_logs.py tests/performance/bench_mitsubishi.py tests/performance/bench_modbus.py tests/performance/bench_opcua.py tests/performance/bench_stores.py tests/performance/bench_supervisor.py tests/performance/bench_judgement.py; do $(BIN)/python $$script; done
+	@for script in tests/performance/bench_exports.py tests/performance/bench_history.py tests/performance/bench_logs.py tests/performance/bench_mitsubishi.py tests/performance/bench_modbus.py tests/performance/bench_opcua.py tests/performance/bench_stores.py tests/performance/bench_supervisor.py tests/performance/bench_judgement.py tests/performance/bench_live.py; do $(BIN)/python $$script; done
 
 soak: $(DEV_STAMP) ## Run an installation under random faults for HOURS=1: what grows, what is lost
 	@$(BIN)/python tests/performance/soak.py --minutes "$$(awk 'BEGIN {print 60 * $(or $(HOURS),1)}')"
