@@ -221,6 +221,8 @@ class AlertService:
                 self._outlets.notifier.queue(events)
         except StorageError as exc:
             self._database_failed(exc)
+            if events:
+                self._outlets.notifier.keep(events)
             return
         self._written, self._database_error = essence, None
         with self._lock:

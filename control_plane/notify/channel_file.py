@@ -23,6 +23,8 @@ FILE_NAME: Final = "channels.toml"
 MAX_CHANNELS: Final = 50
 _SHORTEST_PART: Final = 6
 """Shorter parts of a URL are words of everyday, which would mask half of a sentence."""
+_SECRETS: Final = ("password_file", "url_file", "hmac_file", "token_file")
+"""Keys that name the file of a secret."""
 _MAX_DELAY_S: Final = 3600
 _Text = Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _Address = Annotated[str, Field(max_length=254, pattern=r"^[^\s@<>,;]+@[^\s@<>,;]+$")]
@@ -128,10 +130,11 @@ def _secret_parts(url: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelList:
-    """Usable channels by name, and what is wrong with the others."""
+    """Usable channels by name, what is wrong with the others, and the files of all secrets."""
 
     channels: Mapping[str, Channel]
     problems: tuple[ConfigProblem, ...]
+    secret_files: tuple[Path, ...] = ()
 
 
 def read_channel_file(home: Path) -> ChannelList:
@@ -158,7 +161,16 @@ def read_channel_file(home: Path) -> ChannelList:
             channels[channel.name] = channel
         except ConfigError as exc:
             problems += exc.problems
-    return ChannelList(channels=channels, problems=tuple(problems))
+    return ChannelList(
+        channels=channels,
+        problems=tuple(problems),
+        secret_files=tuple(file for raw in entries for file in _secret_files(home, raw)),
+    )
+
+
+def _secret_files(home: Path, raw: Any) -> list[Path]:
+    values = [raw.get(key) for key in _SECRETS] if isinstance(raw, dict) else []
+    return [home / value for value in values if isinstance(value, str) and "\0" not in value]
 
 
 def _entries(path: Path) -> list[Any]:
@@ -191,7 +203,7 @@ def _channel(path: Path, place: str, raw: Any) -> Channel:
     secrets = Secrets(
         {
             key: read_secret(path.parent / str(value), file, f"{place}.{key}")
-            for key in ("password_file", "url_file", "hmac_file", "token_file")
+            for key in _SECRETS
             if (value := getattr(entry, key, None)) is not None
         }
     )

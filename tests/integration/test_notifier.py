@@ -186,3 +186,49 @@ def test_a_quiet_channel_hears_only_of_what_is_bad_enough(
         tell(made, event(1, FIRED))
         assert queue.queued() == {}
         assert made.states()[0].queued == 0
+
+
+def test_people_are_told_while_the_state_database_is_away_and_only_once(
+    tmp_path: Path, queue: Notifications, posts: Posts
+) -> None:
+    database, away = tmp_path / "state.db", tmp_path / "away.db"
+    with notifier(tmp_path, queue, entry("a", posts.url, "group_s = 0")) as made:
+        database.rename(away)
+        made.keep([event(1, FIRED), event(2, FIRED)])
+        eventually(lambda: len(told_of(posts)) == 2)
+        made.keep([event(1, FIRED), event(1, RESOLVED), event(3, RESOLVED)])
+        eventually(lambda: len(told_of(posts)) == 3)
+        away.rename(database)
+        tell(made, event(1, FIRED), event(2, FIRED), event(1, RESOLVED), event(3, RESOLVED))
+        eventually(lambda: sorted(states(queue)) == [DROPPED, SENT, SENT, SENT])
+    # Nobody was told of the beginning of 3.
+    assert sorted(told_of(posts)) == [("fired", 1), ("fired", 2), ("resolved", 1)]
+
+
+def told_of(posts: Posts) -> list[tuple[str, int]]:
+    notices = [notice for body in posts.bodies for notice in json.loads(body)["notices"]]
+    return [(notice["kind"], notice["alert"]["id"]) for notice in notices]
+
+
+def test_a_changed_secret_counts_without_a_change_of_the_channel_file(
+    tmp_path: Path, queue: Notifications, posts: Posts
+) -> None:
+    secret = tmp_path / "token"
+    secret.touch(mode=0o600)
+    secret.write_text("old-token")
+    text = entry("a", posts.url, 'group_s = 0\ntoken_file = "token"')
+    with notifier(tmp_path, queue, text) as made:
+        tell(made, event(1, FIRED))
+        eventually(lambda: states(queue) == [SENT])
+        secret.write_text("newer-token")
+        made.refresh()
+        tell(made, event(2, FIRED))
+        eventually(lambda: states(queue) == [SENT] * 2)
+        secret.unlink()
+        made.refresh()
+        assert len(made.problems) == 1
+        secret.touch(mode=0o600)
+        secret.write_text("token-3")
+        made.refresh()
+        assert made.problems == ()
+    assert [h["Authorization"] for h in posts.headers] == ["Bearer old-token", "Bearer newer-token"]
