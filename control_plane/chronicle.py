@@ -27,7 +27,10 @@ _CLOCK_SLACK = timedelta(milliseconds=50)
 
 @dataclass(slots=True)
 class _Known:
+    """What is known of one collector; ``is_of_the_past``: a control plane before us saw it."""
+
     incarnation: tuple[int, datetime] | None = None
+    is_of_the_past: bool = True
     restarts: deque[datetime] = field(default_factory=deque)
     contradicts_since_mono: float | None = None
 
@@ -86,6 +89,8 @@ class Chronicle:
         supervisor_start = seen.node.started_at
         unrequested = (
             before is not None
+            # After a step of the clock the kernel gives another start of the very same process.
+            and (before[0] != now[0] or not known.is_of_the_past)
             # With a new supervisord every process is new; that is no restart of this one.
             and (supervisor_start is None or before[1] >= supervisor_start)
             # A command since the process before started; an older one explains nothing.
@@ -96,7 +101,7 @@ class Chronicle:
         self._history.note_incarnation(
             name, *now, restarted_at=seen.taken_at if unrequested else None
         )
-        known.incarnation = now
+        known.incarnation, known.is_of_the_past = now, False
         if unrequested:
             known.restarts.append(seen.taken_at)
             log.warning("collector was restarted", extra={"collector": name, "pid": usage.pid})

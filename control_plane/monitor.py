@@ -4,6 +4,7 @@ Events only say "look now". Every look observes everything afresh, so a lost eve
 second, never the truth.
 """
 
+import contextlib
 import logging
 import math
 import threading
@@ -27,6 +28,7 @@ from control_plane.domain.process import (
     ProcessStatus,
     ProcessUsage,
 )
+from control_plane.errors import StorageError
 from control_plane.limits_file import LimitsFile
 from control_plane.live.hub import Hub
 from control_plane.observer import Observer
@@ -206,7 +208,8 @@ class Monitor:
         if self._record_due.is_set():
             self._record_due.clear()
             judged = [(name, status.health) for name, status in processes.items()]
-            self._history.record_health(here.taken_at, judged)
+            with contextlib.suppress(StorageError):  # The chronicle tells of it.
+                self._history.record_health(here.taken_at, judged)
         pids = {s.pid for s in processes.values() if s.pid is not None and s.node == LOCAL_NODE}
         self._watch.watch(pids)
         return _AFTER_DEATH_S if pids & self._watch.died() else ROUND_S

@@ -38,6 +38,10 @@ class Telemetry(Protocol):
     def reports_readable(self) -> bool:
         """Whether heartbeats can be read at all."""
 
+    @property
+    def disk_full(self) -> bool:
+        """Whether the disk of its heartbeats is full, or was a moment ago."""
+
     def refresh(self, pids: Iterable[int]) -> None:
         """Prepare for questions about these processes; may ask the node."""
 
@@ -185,10 +189,13 @@ class Observer:
             usage=usage,
             heartbeat=seen.beat if seen else None,
             heartbeat_age_s=seen.age_s if seen else None,
+            data_age_s=seen.data_age_s if seen else None,
+            silent_s=seen.silent_s if seen else {},
             config_problem=file.problems[0] if file.problems else None,
             errors_5min=self._errors.count(file.name, now, _FIVE_MINUTES),
-            uptime_s=(now - usage.created_at).total_seconds() if usage else None,
+            uptime_s=_uptime_s(usage, now),
             reports_readable=telemetry.reports_readable,
+            disk_full=telemetry.disk_full,
         )
         return SeenCollector(
             file=file,
@@ -209,3 +216,9 @@ class Observer:
 
     def _desired(self, name: str) -> Desired:
         return Desired.STOP if name in self._stopped else Desired.RUN
+
+
+def _uptime_s(usage: ProcessUsage | None, now: datetime) -> float | None:
+    if usage is None:
+        return None
+    return (now - usage.created_at).total_seconds() if usage.age_s is None else usage.age_s

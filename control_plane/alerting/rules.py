@@ -6,6 +6,7 @@ a lost connection for missing data, a host that answers nobody for those that re
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from control_plane.alerting.facts import ALL_RULES, HERE, Condition, Facts, Judgement
 from control_plane.alerting.installation_rules import judge_installation
@@ -20,8 +21,13 @@ from control_plane.domain.alerts import (
 )
 from control_plane.domain.health import HealthCheckType, HealthStatus
 from control_plane.domain.node import LOCAL_NODE
+from control_plane.domain.observation import FULL_DISK_BYTES
 from control_plane.domain.process import Desired, ProcessStatus
 
+_OF_FULL_DISK: Final = frozenset(
+    {"historian", "records_missing", "state_database", "store_down", "store_lag"}
+)
+"""What cannot be written there; the alert about the disk speaks for all of it."""
 OpenAlerts = Mapping[str, Alert]
 """Alerts that are open after the look before, by fingerprint."""
 
@@ -33,13 +39,17 @@ def judge(facts: Facts, limits: AlertLimits, open_alerts: OpenAlerts) -> Judgeme
     watched = [
         status
         for status in facts.statuses.values()
-        if status.node not in away and _process(status.name) not in excused
+        if status.node not in away
+        and not _is_unwritten(status)
+        and _process(status.name) not in excused
     ]
     gateways = _gateways(watched, limits, open_alerts)
-    conditions = [*_nodes(facts), *gateways, *judge_installation(facts, limits, open_alerts)]
-    held = {
-        _process(s.name): ALL_RULES for s in facts.statuses.values() if s.node in away
-    } | _held_of_stores(facts, conditions)
+    here = judge_installation(facts, limits, open_alerts)
+    if _is_disk_full(facts):
+        here = [each for each in here if each.rule not in _OF_FULL_DISK]
+    conditions = [*_nodes(facts), *gateways, *here]
+    unseen = (s for s in facts.statuses.values() if s.node in away or _is_unwritten(s))
+    held = {_process(s.name): ALL_RULES for s in unseen} | _held_of_stores(facts, conditions)
     blamed = {gateway.subject.name for gateway in gateways}
     for status in watched:
         found, unsaid = judge_process(status, facts, limits, open_alerts)
@@ -58,6 +68,15 @@ def judge(facts: Facts, limits: AlertLimits, open_alerts: OpenAlerts) -> Judgeme
 
 def _process(name: str) -> Subject:
     return Subject(kind=SubjectKind.PROCESS, name=name)
+
+
+def _is_unwritten(status: ProcessStatus) -> bool:
+    """Tell whether only the full disk, which has an alert, keeps it from telling how it is."""
+    return any(check.code == "process.disk_full" for check in status.health.checks)
+
+
+def _is_disk_full(facts: Facts) -> bool:
+    return facts.disk is not None and facts.disk.free_bytes < FULL_DISK_BYTES
 
 
 def _excuse(status: ProcessStatus, facts: Facts) -> str | None:
@@ -130,6 +149,12 @@ def _lost_only_to(blamed: set[str], status: ProcessStatus) -> bool:
 
 def _held_of_stores(facts: Facts, found: list[Condition]) -> dict[Subject, frozenset[str]]:
     """A store that is down has no lag of its own; without the historian nothing is known."""
+    if _is_disk_full(facts):
+        here = Subject(kind=SubjectKind.INSTALLATION, name=HERE)
+        stores = facts.storage.stores if facts.storage else ()
+        return {Subject(kind=SubjectKind.STORE, name=s.name): ALL_RULES for s in stores} | {
+            here: _OF_FULL_DISK
+        }
     if any(each.rule == "historian" for each in found):
         here = Subject(kind=SubjectKind.INSTALLATION, name=HERE)
         stores = facts.storage.stores if facts.storage else ()

@@ -1,14 +1,19 @@
 """What one look at the installation finds; values only."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from collectors.contract.config import AnyCollector
 from collectors.contract.config_problems import ConfigProblem
 from collectors.contract.heartbeat import Heartbeat
 from control_plane.domain.node import LOCAL_NODE, NodeView
 from control_plane.domain.process import Desired, ProcessInfo, ProcessUsage
+
+FULL_DISK_BYTES: Final = 250_000
+"""With less than this a disk is full: not even a heartbeat is sure to be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +45,14 @@ class Observation:
         supervisor_reachable: Tells these two cases apart.
         heartbeat: The newest one of this very process; an older process's does not count.
         heartbeat_age_s: Age of its file.
+        data_age_s: Age of the newest good value, by our own clock; ``None`` leaves it to the times
+            in the heartbeat, which are wrong for a while after a clock was set.
+        silent_s: By device, how long it has not answered; by our own clock, as before.
         config_problem: First problem of the collector's file; ``None`` if it is valid.
         errors_5min: ERROR and CRITICAL lines; ``None`` if the log cannot be read.
         uptime_s: Of this process; ``None`` without one.
         reports_readable: Whether heartbeats and logs of its node can be seen from here.
+        disk_full: Whether nobody can write down that they are well.
         blind_reason: Why the look at this collector failed; then nothing else counts.
     """
 
@@ -57,7 +66,10 @@ class Observation:
     config_problem: ConfigProblem | None
     errors_5min: int | None
     uptime_s: float | None
+    data_age_s: float | None = None
+    silent_s: Mapping[str, float] = field(default_factory=dict)
     reports_readable: bool = True
+    disk_full: bool = False
     blind_reason: str | None = None
 
 

@@ -99,6 +99,7 @@ class ProcessUsage:
         created_at: Start of this very process; with the pid it names one incarnation.
         cpu_percent: Share of one core over the last 10 s; ``None`` in the first second.
         is_frozen: Stopped by a signal or a zombie: it exists but does nothing.
+        age_s: Since its start, by a clock that nobody sets; ``None`` leaves it to ``created_at``.
     """
 
     pid: int
@@ -106,6 +107,7 @@ class ProcessUsage:
     cpu_percent: float | None
     memory_mb: float
     is_frozen: bool
+    age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,6 +107,8 @@ def _ended(info: ProcessInfo) -> dict[str, object]:
 def _work_loop(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult:
     kind = HealthCheckType.PROCESS_ALIVE
     age, uptime = seen.heartbeat_age_s, seen.uptime_s or 0.0
+    if seen.disk_full and (age is None or age > limits.heartbeat_warning):
+        return _unknown(kind, "process.disk_full", "free_disk")
     if age is None:
         if _is_starting(seen, limits):
             return _starting(seen, uptime)
@@ -189,7 +191,7 @@ class _Link:
         lasts = device.since is not None and _age_s(seen, device.since) > _SLOW * limit_s
         return cls(
             device=device,
-            silent_s=_age_s(seen, since),
+            silent_s=seen.silent_s.get(device.device_id, _age_s(seen, since)),
             limit_s=limit_s,
             is_refusing=device.is_connected and lasts and _all_bad(device),
         )
@@ -222,7 +224,9 @@ def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult
     connected = [device for device in beat.connections if device.is_connected]
     if not connected:
         return _unknown(kind, "data.not_connected")
-    age_s = _age_s(seen, beat.last_data_time or beat.started_at)
+    age_s = seen.data_age_s
+    if age_s is None:
+        age_s = _age_s(seen, beat.last_data_time or beat.started_at)
     limit_s = _patience_s(limits.data_timeout, beat.shortest_interval_s)
     rate, expected = beat.samples_per_s, beat.expected_samples_per_s
     figures: dict[str, object] = {

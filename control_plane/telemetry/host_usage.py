@@ -1,10 +1,13 @@
 """Figures of this machine, through psutil."""
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from control_plane.domain.observation import FULL_DISK_BYTES
 
 LITTLE_DISK_BYTES = 1_000_000_000
 FULL_DISK_PERCENT = 90.0
@@ -41,3 +44,13 @@ def is_disk_low(home: Path) -> bool:
     except OSError:
         return False
     return bool(disk.free < LITTLE_DISK_BYTES or disk.percent > FULL_DISK_PERCENT)
+
+
+def is_disk_full(home: Path) -> bool:
+    """Whether not even a heartbeat can be written; ``False`` if the disk cannot be asked."""
+    try:
+        disk = os.statvfs(home)
+    except OSError:
+        return False
+    free_blocks = disk.f_bavail if os.geteuid() else disk.f_bfree
+    return free_blocks * disk.f_frsize < FULL_DISK_BYTES

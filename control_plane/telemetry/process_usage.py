@@ -1,5 +1,6 @@
 """What the operating system says about processes, through psutil."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ _FROZEN = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_TRACING_ST
 @dataclass(slots=True)
 class _Watched:
     handle: psutil.Process
+    born_mono: float
     cpu: CpuWindow = field(default_factory=CpuWindow)
 
 
@@ -35,7 +37,9 @@ class ProcessUsageSampler:
             watched = self._watched.get(pid)
             if watched is None or not watched.handle.is_running():
                 # A pid that was used again is another process: its CPU time starts anew.
-                watched = self._watched[pid] = _Watched(psutil.Process(pid))
+                handle = psutil.Process(pid)
+                age_s = time.time() - handle.create_time()
+                watched = self._watched[pid] = _Watched(handle, self._monotonic() - age_s)
             with watched.handle.oneshot():
                 times = watched.handle.cpu_times()
                 cpu_s = float(times.user + times.system)
@@ -44,6 +48,7 @@ class ProcessUsageSampler:
                     created_at=datetime.fromtimestamp(watched.handle.create_time(), UTC),
                     cpu_percent=watched.cpu.percent(self._monotonic(), cpu_s),
                     memory_mb=round(watched.handle.memory_info().rss / _MB, 1),
+                    age_s=max(0.0, self._monotonic() - watched.born_mono),
                     is_frozen=watched.handle.status() in _FROZEN,
                 )
         except psutil.Error:

@@ -23,6 +23,9 @@ FetchStats = Callable[[], NodeStats | None]
 class RemoteTelemetry:
     """Owned by one thread; asks at most once a second."""
 
+    disk_full = False
+    """Nobody tells."""
+
     def __init__(self, fetch: FetchStats, monotonic: Callable[[], float]) -> None:
         self._fetch = fetch
         self._monotonic = monotonic

@@ -327,6 +327,23 @@ def test_a_refused_file_of_a_dead_process_is_told_once() -> None:
     assert told([e for e in events if e.kind == "fired"]) == [("fired", "process_state", "line1")]
 
 
+def test_a_full_disk_is_one_alert_for_all_that_cannot_be_written() -> None:
+    plant = Plant()
+    silent = {
+        HealthCheckType.PROCESS_ALIVE: (HealthStatus.UNKNOWN, "process.disk_full", {}),
+    }
+    events = plant.look(
+        look_at(
+            status(checks=silent),
+            disk=Disk(free_bytes=0, free_percent=0.0),
+            storage=replace(STORED, age_s=90.0),
+            own=OwnFigures(database_error="disk is full"),
+        ),
+        times=300,
+    )
+    assert told(events) == [("fired", "disk", "local")]
+
+
 def test_advice_of_the_check_comes_with_the_alert() -> None:
     plant = Plant()
     health = status(checks=CRASHED).health

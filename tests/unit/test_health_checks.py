@@ -158,6 +158,8 @@ def test_everything_that_works_is_healthy_and_scores_100() -> None:
         ),
         (replace(GOOD, heartbeat_age_s=6.0), "warning", "process.heartbeat_late"),
         (replace(GOOD, heartbeat_age_s=31.0), "critical", "process.heartbeat_stale"),
+        (replace(GOOD, heartbeat_age_s=31.0, disk_full=True), "unknown", "process.disk_full"),
+        (replace(GOOD, heartbeat_age_s=1.0, disk_full=True), "healthy", "process.alive"),
         (replace(GOOD, heartbeat_age_s=None, uptime_s=5.0), "warning", "process.starting"),
         (replace(GOOD, heartbeat_age_s=None, uptime_s=61.0), "critical", "process.no_heartbeat"),
     ],
@@ -221,6 +223,17 @@ def test_data_flow_judges_age_and_rate(seen: Observation, status: str, code: str
 def test_a_connected_collector_that_reads_nothing_good_is_not_healthy() -> None:
     """The green light while no data arrives: the fault this program exists for."""
     assert data_flow(with_beat(last_data_time=None), LIMITS).status is HealthStatus.CRITICAL
+
+
+def test_ages_by_our_own_clock_count_more_than_the_times_in_a_heartbeat() -> None:
+    """After the clock was set by an hour, say."""
+    old = with_link(last_good_at=ago(3600))
+    own = replace(old, silent_s={"press1": 1.0}, data_age_s=1.0)
+    assert connection(own, LIMITS).status is HealthStatus.HEALTHY
+    assert data_flow(own, LIMITS).status is HealthStatus.HEALTHY
+    dead = replace(GOOD, silent_s={"press1": 61.0}, data_age_s=121.0)
+    assert connection(dead, LIMITS).status is HealthStatus.CRITICAL
+    assert data_flow(dead, LIMITS).status is HealthStatus.CRITICAL
 
 
 def test_a_collector_that_reads_every_ten_minutes_is_not_silent_in_between() -> None:
