@@ -24,6 +24,7 @@ from control_plane.recovery.memory import Memory
 from control_plane.recovery.policy import decide_all
 from control_plane.recovery.situation import situation_of
 from control_plane.storage.recovery import (
+    UNFINISHED,
     MaintenanceWindows,
     RecoveryDecisions,
     RecoveryMemories,
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 EVERYTHING = "*"
 _AT_ONCE = 4
 _OVERRUN_WINDOW_S = 60.0
+_NEWEST_DECISIONS = 100
 _INTERRUPTED_LATELY = timedelta(days=1)
 _COMMAND = "command"
 """Stands for a command that is not recovery's own."""
@@ -228,6 +230,7 @@ class RecoveryService:
             self._saved[process] = memory
 
     def _load(self, now: float) -> dict[str, Memory]:
+        self._recall_restarts()
         self._stores.decisions.interrupted(self._clock.now() - _INTERRUPTED_LATELY)
         found = {}
         for process, (boot_id, saved_s, figures) in self._stores.memories.load().items():
@@ -240,6 +243,13 @@ class RecoveryService:
             elif not kept.in_flight:
                 self._saved[process] = kept
         return found
+
+    def _recall_restarts(self) -> None:
+        """Count the restarts that a control plane died over: perhaps nobody was told of them."""
+        for record in self._stores.decisions.newest(None, _NEWEST_DECISIONS):
+            restarts = record.decision.action is RecoveryAction.RESTART_PROCESS
+            if restarts and record.outcome in UNFINISHED:
+                self._restarts[record.decision.process] = (1, record.decision)
 
     def _overrun(self, status: ProcessStatus, now: float) -> float:
         """Return the share of poll cycles that were left out over the last minute."""
