@@ -50,8 +50,8 @@ test-panel: $(NODE_MODULES) ## Unit tests of the panel
 test-e2e: $(RUN_STAMP) $(PANEL_STAMP) ## The panel in a real Chromium against a whole installation
 	@.ci/node.sh npm --prefix web run --silent test:e2e
 
-bench: $(RUN_STAMP) ## Measure, each figure beside its peer in the same run
-	@for script in tests/performance/bench_exports.py tests/performance/bench_history.py tests/performance/bench_logs.py tests/performance/bench_mitsubishi.py tests/performance/bench_modbus.py tests/performance/bench_opcua.py tests/performance/bench_stores.py tests/performance/bench_supervisor.py tests/performance/bench_judgement.py tests/performance/bench_live.py; do $(BIN)/python $$script; done
+bench: $(DEV_STAMP) ## Measure, each figure beside its peer, into docs/benchmarks.md; BENCH="modbus live" for some
+	@$(BIN)/python tests/performance/run_all.py $(BENCH)
 
 soak: $(DEV_STAMP) ## Run an installation under random faults for HOURS=1: what grows, what is lost
 	@$(BIN)/python tests/performance/soak.py --minutes "$$(awk 'BEGIN {print 60 * $(or $(HOURS),1)}')"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bench_supervisor_table import Row, median_at_most, print_table
+from measured_rows import Row, median_at_most, print_table
 from pydantic import TypeAdapter
 
 from collectors.contract.heartbeat import ConnectionStatus, Heartbeat

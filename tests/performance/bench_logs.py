@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bench_supervisor_table import Row, max_at_most, median_at_most, print_table
+from measured_rows import Row, max_at_most, median_at_most, print_table
 
 from control_plane.domain.logs import LogFilter, LogLevel
 from control_plane.logs.book import open_book

@@ -12,7 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bench_supervisor_calls import (
+from measured_rows import Row, max_at_most, median_at_most, p99_at_most, print_table
+from supervisor_calls import (
     STOP_LIMIT_S,
     Additions,
     Costs,
@@ -28,14 +29,13 @@ from bench_supervisor_calls import (
     stock_polled_percent,
     stock_start,
 )
-from bench_supervisor_deaths import (
+from supervisor_deaths import (
     Deaths,
     deaths_at_browser,
     deaths_on_stock,
     deaths_with_plugin,
 )
-from bench_supervisor_node import PYTHON_SLEEPER, Node, running_node
-from bench_supervisor_table import Row, max_at_most, median_at_most, p99_at_most, print_table
+from supervisor_node import PYTHON_SLEEPER, Node, running_node
 
 _PROGRAMS = 100
 _MANY_PROGRAMS = 500

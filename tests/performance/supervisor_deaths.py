@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench_supervisor_node import Node, program_names
 from installation import Installation, free_port, is_delivering, wait_for
 from simple_websocket import Client as WebSocketClient
+from supervisor_node import Node, program_names
 
 from control_plane.supervisor.client import EventBatch, SupervisorClient
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench_supervisor_node import Node, program_names
+from supervisor_node import Node, program_names
 
 from control_plane.domain.process import ProcessInfo
 from control_plane.supervisor.client import SupervisorClient

@@ -1,9 +1,12 @@
 """Rows of measurements, aligned, each with what is said about its target."""
 
+import json
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Statistic = Literal["median", "p99", "max"]
@@ -56,8 +59,13 @@ def max_at_most(limit: float) -> Target:
     return Target(statistic="max", limit=limit)
 
 
+FIGURES_FILE = "BENCH_FIGURES"
+"""Environment variable: rows are added to this file, too, a JSON object a line."""
+
+
 def print_table(sections: Sequence[tuple[str, Sequence[Row]]]) -> None:
     """Print every section, then one line that names the targets that were missed."""
+    _write_figures(sections)
     head = f"{'n':>5}{'median':>10}{'p99':>10}{'max':>10}"
     for title, rows in sections:
         print(f"\n{title:<52}{head}")
@@ -69,3 +77,22 @@ def print_table(sections: Sequence[tuple[str, Sequence[Row]]]) -> None:
     missed = [row.what.strip() for row in judged if not row.is_met()]
     said = f"{len(judged) - len(missed)} of {len(judged)} targets met"
     print(f"\n{said}{'; missed: ' + '; '.join(missed) if missed else ''}")
+
+
+def _write_figures(sections: Sequence[tuple[str, Sequence[Row]]]) -> None:
+    path = os.environ.get(FIGURES_FILE)
+    if not path:
+        return
+    with Path(path).open("a", encoding="utf-8") as file:
+        for title, rows in sections:
+            for row in rows:
+                facts = {
+                    "section": title,
+                    "what": row.what.strip(),
+                    "unit": row.unit,
+                    "n": len(row.samples),
+                    **{s: round(row.value(s), 4) for s in ("median", "p99", "max")},
+                    "target": None if row.target is None else row.verdict().split("  ", 1)[1],
+                    "met": row.is_met(),
+                }
+                file.write(json.dumps(facts) + "\n")
