@@ -12,9 +12,10 @@ from typing import Literal
 from control_plane.console import Console
 from control_plane.domain.process import SupervisorState
 from control_plane.errors import ControlPlaneError
-from control_plane.local_http import LOCAL
+from control_plane.settings import Settings
 from control_plane.storage.collector_files import CollectorFiles, misnamed
 from control_plane.supervisor.program_files import SERVICES
+from control_plane.tls import own_panel
 
 _FDS_A_PROGRAM = 3
 _FDS_OF_SUPERVISORD = 200
@@ -44,7 +45,7 @@ def examine_installation(console: Console, panel_dist: Path) -> Iterator[Finding
     built = (panel_dist / "index.html").is_file()
     yield _ok("panel_built") if built else _finding("warn", "panel_missing")
     if known is not None:
-        yield _panel(f"http://{settings.http_host}:{settings.http_port}/healthz")
+        yield _panel(settings)
 
 
 def _supervisord(console: Console) -> Generator[Finding, None, set[str] | None]:
@@ -116,9 +117,10 @@ def _disk(home: Path) -> Iterator[Finding]:
     yield _finding("fail" if little else "ok", code, free_gb=f"{free_gb:.1f}")
 
 
-def _panel(url: str) -> Finding:
+def _panel(settings: Settings) -> Finding:
+    url = f"{settings.panel_url}healthz"
     try:
-        with LOCAL.open(url, timeout=3):
+        with own_panel(settings.tls_cert).open(url, timeout=3):
             return _ok("panel", url=url)
     except (urllib.error.URLError, OSError) as exc:
         return _finding("fail", "panel_down", url=url, reason=exc)

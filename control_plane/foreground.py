@@ -24,13 +24,13 @@ from control_plane.errors import (
     SettingsError,
 )
 from control_plane.last_words import LastWords
-from control_plane.local_http import LOCAL
 from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
 from control_plane.storage.collector_files import CollectorFiles, misnamed
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.program_files import check_program_name, write_installation
 from control_plane.supervisor.transport import UnixAddress
+from control_plane.tls import own_panel, server_context
 
 _READY_DEADLINE_S = 30.0
 _STOP_DEADLINE_S = 12.0
@@ -51,6 +51,8 @@ def run_in_foreground(settings: Settings, *, demo: bool, say: Say) -> int:
     prepare_home(settings.home)
     _check_not_running(settings)
     _check_port(settings)
+    if settings.tls_cert and settings.tls_key:
+        server_context(settings.tls_cert, settings.tls_key)
     if demo and set_up_demo(settings.home):
         say("demo_ready", home=settings.home)
     console = build_console(settings)
@@ -128,6 +130,8 @@ def _supervisord(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], 
         "DAQ_HOME": str(settings.home),
         "DAQ_HTTP_HOST": settings.http_host,
         "DAQ_HTTP_PORT": str(settings.http_port),
+        "DAQ_TLS_CERT": str(settings.tls_cert or ""),
+        "DAQ_TLS_KEY": str(settings.tls_key or ""),
     }
     words = LastWords(settings.log_dir / "supervisord.console.log")
     child = subprocess.Popen(
@@ -171,13 +175,13 @@ def _wait_until_ready(
 ) -> bool:
     """Return whether the panel answers; ``False`` when asked to stop meanwhile."""
     deadline = time.monotonic() + _READY_DEADLINE_S
-    url = f"http://{settings.http_host}:{settings.http_port}/healthz"
+    url, panel = f"{settings.panel_url}healthz", own_panel(settings.tls_cert)
     while not stop_requested():
         if child.poll() is not None:
             reason = words.text().strip()[-500:]
             raise DidNotStart(part="supervisord", reason=reason or f"code {child.returncode}")
         try:
-            with LOCAL.open(url, timeout=2):
+            with panel.open(url, timeout=2):
                 return True
         except (urllib.error.URLError, OSError):
             pass
@@ -190,7 +194,7 @@ def _wait_until_ready(
 
 def _greet(console: Console, say: Say, seconds: float) -> None:
     settings = console.settings
-    base = f"http://{settings.http_host}:{settings.http_port}/"
+    base = settings.panel_url
     say("panel_address", url=base, seconds=f"{seconds:.1f}")
     if not console.accounts.has_users():
         token = console.account_commands.new_setup_token()

@@ -17,6 +17,7 @@ from control_plane.api.app import body_limit, create_app
 from control_plane.bootstrap import ControlPlane, running
 from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
+from control_plane.tls import ServerContexts
 
 _HTTP_THREADS = 16
 """Threads beside those that the live channel may hold, so that the API always has some."""
@@ -33,8 +34,9 @@ class _Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._read_by: dict[socket.socket, float] = {}
-        """Connections whose request is being read, and until when (monotonic) that may last."""
+        self._read_by: dict[int, tuple[Any, float]] = {}
+        """By file number, which TLS keeps: the connections whose request is being read, and until
+        when (monotonic) that may last."""
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
@@ -44,28 +46,30 @@ class _Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             # One byte more than is allowed lets the application refuse it.
             limit_bytes = body_limit(environ["PATH_INFO"])
             environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(limit_bytes + 1))
-            if self._read_by.pop(environ["gunicorn.socket"], None) is None:
+            if self._read_by.pop(environ["gunicorn.socket"].fileno(), None) is None:
                 raise StopIteration  # it came too late; gunicorn closes the connection
             return application(environ, start_response)
 
         self.wsgi = with_whole_request
 
     def handle(self, conn: Any) -> Any:
-        self._read_by[conn.sock] = time.monotonic() + REQUEST_READ_S
+        number = conn.sock.fileno()
+        self._read_by[number] = (conn, time.monotonic() + REQUEST_READ_S)
         try:
             return super().handle(conn)
         finally:
-            self._read_by.pop(conn.sock, None)
+            self._read_by.pop(number, None)
 
     def murder_pending(self) -> None:
         """Called by gunicorn's loop at least once a second."""
         super().murder_pending()
         now = time.monotonic()
-        for client, read_by in list(self._read_by.items()):
-            if read_by <= now and self._read_by.pop(client, None) is not None:
-                # The thread that reads it sees the end of the connection at once.
+        for number, (conn, read_by) in list(self._read_by.items()):
+            if read_by <= now and self._read_by.pop(number, None) is not None:
+                # The thread that reads it sees the end of the connection at once. Of TLS, too, the
+                # plain socket is ended: its own shutdown() would take away what that thread uses.
                 with contextlib.suppress(OSError):
-                    client.shutdown(socket.SHUT_RDWR)
+                    socket.socket.shutdown(conn.sock, socket.SHUT_RDWR)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.app.end_live_connections()
@@ -107,12 +111,25 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
             "proc_name": "daqplane",
             "logger_class": _Logger,
             "control_socket_disable": True,
+            # Whom to believe is in our own settings; gunicorn would believe all of this machine.
+            "forwarded_allow_ips": "",
             # A worker that outlived its master would hold the port against the next one.
             "post_fork": lambda _server, _worker: end_with_parent(),
             "worker_exit": lambda _server, _worker: self._stack.close(),
         }
-        for name, value in options.items():
+        for name, value in (options | self._tls_options()).items():
             self.cfg.set(name, value)
+
+    def _tls_options(self) -> dict[str, Any]:
+        cert, key = self._settings.tls_cert, self._settings.tls_key
+        if cert is None or key is None:
+            return {}
+        contexts = ServerContexts(cert, key)
+        return {
+            "certfile": str(cert),
+            "keyfile": str(key),
+            "ssl_context": lambda _config, _default: contexts.present(),
+        }
 
     def load(self) -> Any:
         """Called in the worker process: threads must not be started before the fork."""

@@ -20,6 +20,7 @@ from control_plane.api.nodes import nodes_blueprint
 from control_plane.api.panel import panel_blueprint
 from control_plane.api.people import people_blueprint
 from control_plane.api.processes import processes_blueprint
+from control_plane.api.proxies import from_the_network
 from control_plane.api.recovery import recovery_blueprint
 from control_plane.api.session import session_blueprint
 from control_plane.api.silences import silences_blueprint
@@ -38,6 +39,9 @@ _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
 
@@ -92,5 +96,6 @@ def create_app(plane: ControlPlane) -> Flask:
     register_live_channel(app, plane)
     app.register_blueprint(panel_blueprint())
     require_declarations(app)
-    app.wsgi_app = without_compression(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    outside = from_the_network(app, plane.console.settings)
+    app.wsgi_app = without_compression(outside)  # type: ignore[method-assign, assignment]
     return app
