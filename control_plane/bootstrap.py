@@ -66,6 +66,9 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     scheduler = Scheduler(_jobs(console, monitor, process_history, alerts))
     monitor.tell(lambda picture: console.collector_configs.notice(_file_revisions(picture)))
     monitor.tell(lambda _: scheduler.check_clock(clock.now(), clock.monotonic()))
+    monitor.tell(
+        lambda _: scheduler.keep_interval("health_check", console.limits.of("").check_interval)
+    )
     with contextlib.ExitStack() as stack:
         stack.callback(console.database.close)
         stack.callback(_anchor_at_the_end, console)

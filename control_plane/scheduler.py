@@ -37,6 +37,7 @@ class Scheduler:
             executors={"default": ThreadPoolExecutor(2)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 3600},
         )
+        self._every_s = {job.id: job.every_s for job in jobs}
         for job in jobs:
             self._scheduler.add_job(_guarded(job), _trigger(job), id=job.id, name=job.id)
 
@@ -63,6 +64,14 @@ class Scheduler:
         log.warning("the clock was set", extra={"step_s": round(step_s, 1)})
         for job in self._scheduler.get_jobs():
             job.reschedule(job.trigger)
+
+    def keep_interval(self, job_id: str, every_s: float) -> None:
+        """Run a job of the table every ``every_s`` seconds from now on; cheap if it does."""
+        if self._every_s[job_id] == every_s:
+            return
+        self._every_s[job_id] = every_s
+        trigger = IntervalTrigger(seconds=every_s, timezone=UTC)
+        self._scheduler.reschedule_job(job_id, trigger=trigger)
 
     def next_runs(self) -> dict[str, datetime | None]:
         """Return when each job runs next, UTC."""

@@ -54,6 +54,17 @@ def test_a_job_that_fails_keeps_no_other_from_running(
     assert set(scheduler.next_runs()) == {"often", "failing", "nightly"}
 
 
+def test_a_changed_interval_counts_at_once(scheduler: Scheduler, counter: Counter) -> None:
+    scheduler.keep_interval("often", 3600.0)
+    planned = scheduler.next_runs()["often"]
+    assert planned is not None
+    assert planned > datetime.now(UTC) + timedelta(minutes=50)
+    scheduler.keep_interval("often", 3600.0)
+    assert scheduler.next_runs()["often"] == planned
+    scheduler.keep_interval("often", 0.05)
+    wait_for_runs(counter, 2)
+
+
 def test_after_a_step_back_of_the_clock_jobs_run_on(scheduler: Scheduler, counter: Counter) -> None:
     wait_for_runs(counter, 1)
     scheduler.check_clock(NOW, 1000.0)
