@@ -9,6 +9,7 @@ from control_plane.errors import ControlPlaneError
 from control_plane.logs.book import LogBook, open_book, open_remote_book
 from control_plane.logs.known_secrets import KnownSecrets
 from control_plane.logs.reader import FileLog, LogReader, ReadChunk, RedactedLog, RemoteLog
+from control_plane.logs.runs import Run, runs_of
 from control_plane.supervisor.client import SupervisorClient
 from control_plane.supervisor.nodes import Nodes
 
@@ -43,8 +44,6 @@ class ProgramLogs:
     def book(self, name: str) -> AbstractContextManager[LogBook]:
         """Open all that is kept of a program's log; its lines still have their secrets.
 
-        Of another node that is the file in use.
-
         Raises:
             UnknownNode.
         """
@@ -52,6 +51,17 @@ class ProgramLogs:
         if node == LOCAL_NODE:
             return open_book(self._log_dir / f"{program}.log")
         return open_remote_book(read_through(self._nodes.of(name).client, name))
+
+    def runs(self, name: str) -> list[Run]:
+        """Return the newest runs of a program of this machine, the newest first.
+
+        Of other nodes nothing is known: their supervisord's own log stays there.
+        """
+        program, node = program_and_node(name)
+        if node != LOCAL_NODE:
+            return []
+        with open_book(self._log_dir / "supervisord.log") as book:
+            return runs_of(book, program)
 
 
 def read_through(client: SupervisorClient, name: str) -> ReadChunk:

@@ -98,7 +98,8 @@ class LogChunk:
     """Bytes of a log, the offset behind them, and the size of the file they are in.
 
     ``lost``: the place that was asked for is in no file any more; these are the first bytes of the
-    newest one.
+    newest one. ``files``: inode and size of all files of the log, the oldest first, if they were
+    asked for; empty if the node does not tell.
     """
 
     inode: int
@@ -106,3 +107,4 @@ class LogChunk:
     size: int
     data: bytes
     lost: bool = False
+    files: tuple[tuple[int, int], ...] = ()

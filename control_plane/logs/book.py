@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from control_plane.logs.follower import MAX_ROTATED, Cursor, mark_of
+from control_plane.logs.follower import Cursor, mark_of, open_rotated
 from control_plane.logs.reader import ReadChunk
 
 BLOCK_BYTES: Final = 4 << 20
 _FIRST_BLOCK_BYTES: Final = 256 * 1024
 """Most of what is asked for stands near the place from where it is asked for."""
+_USUAL_LINE_BYTES: Final = 8 * 1024
 _LONGEST_LINE_BYTES: Final = 1 << 20
 _REMOTE_BYTES: Final = 256 * 1024
 
@@ -113,30 +114,26 @@ def _block_sizes() -> Iterator[int]:
 def open_book(path: Path) -> Iterator[LogBook]:
     """Open a log of this machine; one that cannot be read has no stretches."""
     with contextlib.ExitStack() as stack:
+        fds: list[int] = []
+        # Between two steps of a rotation there is no file in use.
+        with contextlib.suppress(OSError):
+            fds.append(stack.enter_context(path.open("rb")).fileno())
+        fds += open_rotated(path, stack)
         files: dict[int, Stretch] = {}
-        # The newest first: a rotation meanwhile can show a file twice but never hide one.
-        for number in range(MAX_ROTATED + 1):
-            name = f"{path.name}.{number}" if number else path.name
-            try:
-                file = stack.enter_context(path.with_name(name).open("rb"))
-            except OSError:
-                if number:
-                    break
-                continue  # Between two steps of a rotation there is no file in use.
-            whole = _file(file.fileno())
+        for whole in map(_file, fds):
             files.setdefault(whole.inode, whole)
         yield LogBook(_stretches(list(reversed(files.values()))))
 
 
 @contextlib.contextmanager
 def open_remote_book(read: ReadChunk) -> Iterator[LogBook]:
-    """Open the file in use of a log on another node."""
+    """Open a log on another node; one that cannot be read has no stretches."""
     newest = read(0, 0, 0)
-    if newest is None:
-        yield LogBook([])
-        return
-    inode = newest.inode
+    files = newest.files or ((newest.inode, newest.size),) if newest else ()
+    yield LogBook(_stretches([_remote_file(read, inode, size) for inode, size in files]))
 
+
+def _remote_file(read: ReadChunk, inode: int, size: int) -> Stretch:
     def read_at(offset: int, count: int) -> bytes:
         parts = b""
         while len(parts) < count:
@@ -146,8 +143,7 @@ def open_remote_book(read: ReadChunk) -> Iterator[LogBook]:
             parts += chunk.data
         return parts
 
-    whole = Stretch(inode=inode, begin=0, end=newest.size, read=read_at, mark=lambda _: 0)
-    yield LogBook(_stretches([whole]))
+    return Stretch(inode=inode, begin=0, end=size, read=read_at, mark=lambda _: 0)
 
 
 def _file(fd: int) -> Stretch:
@@ -169,10 +165,17 @@ def _stretches(files: list[Stretch]) -> list[Stretch]:
         begin = 0
         if rest and owner is not None:
             head = file.read(0, min(_LONGEST_LINE_BYTES, file.end))
-            begin = head.find(b"\n") + 1 or len(head)
+            begin = head.find(b"\n") + 1
+            if begin == 0 and len(head) < _LONGEST_LINE_BYTES:
+                rest += head  # Its end is in the next file, or is not written yet.
+                continue
+            begin = begin or len(head)
             found.append(_between(owner, rest + head[:begin]))
-        tail_from = max(begin, file.end - _LONGEST_LINE_BYTES)
-        tail = file.read(tail_from, file.end - tail_from)
+        for most in (_USUAL_LINE_BYTES, _LONGEST_LINE_BYTES):
+            tail_from = max(begin, file.end - most)
+            tail = file.read(tail_from, file.end - tail_from)
+            if b"\n" in tail:
+                break
         end = tail_from + (tail.rfind(b"\n") + 1)
         rest = tail[end - tail_from :]
         owner = Stretch(inode=file.inode, begin=begin, end=end, read=file.read, mark=file.mark)

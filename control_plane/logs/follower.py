@@ -84,7 +84,7 @@ def read_after(path: Path, cursor: Cursor, max_lines: int) -> Lines:
                 return _lines_from(file.fileno(), cursor, max_lines)
             newer = file.fileno()
             with contextlib.ExitStack() as stack:
-                for rotated in _rotated(path, stack):
+                for rotated in open_rotated(path, stack):
                     if _is_within(rotated, cursor):
                         return _across_rotation(rotated, newer, cursor, max_lines)
                     newer = rotated
@@ -142,17 +142,32 @@ def written_at(path: Path, now: datetime) -> datetime:
         return now
 
 
-def _rotated(path: Path, stack: contextlib.ExitStack) -> Iterator[int]:
-    """Open the files that were rotated away, the newest first; one that is gone ends them.
+def open_rotated(path: Path, stack: contextlib.ExitStack) -> Iterator[int]:
+    """Open the files that were rotated away, the newest first.
 
-    In this order a rotation meanwhile can show a file twice but never hide one.
+    In this order rotations meanwhile can show a file twice but hide none: supervisord renames the
+    oldest first, so that a number may be missing, and what it named is one further on.
     """
-    for number in range(1, MAX_ROTATED + 1):
+    number, last = 0, MAX_ROTATED
+    while number < last:
+        number += 1
         try:
             file = stack.enter_context(path.with_name(f"{path.name}.{number}").open("rb"))
+        except FileNotFoundError:
+            if last == MAX_ROTATED:
+                last = min(_last_rotated(path) + 1, MAX_ROTATED - 1)
         except OSError:
-            return  # Gone or closed to us: a lost place, not an unreadable log.
-        yield file.fileno()
+            return  # Closed to us: a lost place, not an unreadable log.
+        else:
+            yield file.fileno()
+
+
+def _last_rotated(path: Path) -> int:
+    """Return the number of the oldest rotated file, 0 without any."""
+    begin = f"{path.name}."
+    names = (other.name for other in path.parent.iterdir())
+    ends = (name.removeprefix(begin) for name in names if name.startswith(begin))
+    return max((int(end) for end in ends if end.isascii() and end.isdecimal()), default=0)
 
 
 def mark_of(fd: int, offset: int) -> int:

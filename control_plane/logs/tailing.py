@@ -191,7 +191,8 @@ class NodeTail:
             last = book.stretches[-1] if book.stretches else None
             seat.place = last.place(last.end) if last else _NOWHERE
             redactor = self._processor.redactor()
-            searching = LogSearch(book, seat.name, seat.watch.lines, redactor)
+            # By CPU time: a busy machine must not make the tail shorter.
+            searching = LogSearch(book, seat.name, seat.watch.lines, redactor, time.thread_time)
             tail = searching.before(None, seat.watch.tail, _TAIL_S) if seat.watch.tail else None
         seat.give_tail(tail, is_reset=seat.after is not None)
 

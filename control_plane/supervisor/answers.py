@@ -69,6 +69,7 @@ def log_chunk(text: str) -> LogChunk:
         size=raw["size"],
         lost=raw["lost"],
         data=base64.b64decode(raw["data"]),
+        files=tuple((int(inode), size) for inode, size in raw.get("files", ())),
     )
 
 

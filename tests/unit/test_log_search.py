@@ -184,3 +184,22 @@ def test_another_file_with_the_inode_of_a_deleted_one_is_a_lost_place(tmp_path: 
     got = read_after(log, cursor, 10)
     assert got.reset
     assert got.lines == (b"new one", b"new two", b"new three")
+
+
+def test_a_line_whose_end_is_not_written_yet_is_none(tmp_path: Path) -> None:
+    log = tmp_path / "p.log"
+    (tmp_path / "p.log.1").write_bytes(b"one\ntw")
+    for newest, wanted in (
+        (b"", ["one"]),
+        (b"o", ["one"]),
+        (b"o\nthree\n", ["one", "two", "three"]),
+    ):
+        log.write_bytes(newest)
+        with open_book(log) as book:
+            searching = LogSearch(book, "p", LineFilter(LogFilter()), Redactor())
+            assert messages(searching.before(None, 9).found) == wanted
+    (tmp_path / "p.log.1").rename(tmp_path / "p.log.2")
+    (tmp_path / "p.log.1").write_bytes(b"-and-")
+    with open_book(log) as book:
+        searching = LogSearch(book, "p", LineFilter(LogFilter()), Redactor())
+        assert messages(searching.before(None, 9).found) == ["one", "tw-and-o", "three"]

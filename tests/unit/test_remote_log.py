@@ -8,11 +8,17 @@ from types import SimpleNamespace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control_plane.domain.logs import LogChunk
+from control_plane.domain.logs import LogChunk, LogFilter
+from control_plane.logs.book import open_remote_book
 from control_plane.logs.follower import Cursor
+from control_plane.logs.line_filter import LineFilter
 from control_plane.logs.reader import RemoteLog
+from control_plane.logs.redaction import Redactor
+from control_plane.logs.search import LogSearch
 from control_plane.supervisor.answers import log_chunk
 from control_plane.supervisor.plugin.interface import RpcInterface
+
+BACKUPS = 20
 
 
 class Node:
@@ -31,7 +37,10 @@ class Node:
             file.write(data)
 
     def rotate(self) -> None:
-        self.path.replace(self.path.with_name("press.log.1"))
+        for number in range(BACKUPS, 0, -1):
+            newer = self.path.with_name(f"press.log.{number - 1}") if number > 1 else self.path
+            if newer.exists():
+                newer.replace(self.path.with_name(f"press.log.{number}"))
         self.path.write_bytes(b"")
 
     def read(self, inode: int, offset: int, limit: int) -> LogChunk | None:
@@ -63,12 +72,39 @@ def test_every_line_comes_once_under_any_cut_and_rotation(
     while pieces:
         node.write(pieces.popleft())
         if data.draw(st.booleans()):
-            catch_up()
+            if data.draw(st.booleans()):
+                catch_up()
             # supervisord rotates after megabytes, never within one line.
             if b"\n" in node.path.read_bytes() and data.draw(st.booleans()):
                 node.rotate()
     catch_up()
     assert found == text.split(b"\n")[:-1]
+
+
+def test_rotated_files_of_another_node_are_searched_too(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    for number in range(60):
+        node.write(b"line %d\nhal" % number)
+        if number % 10 == 9:
+            node.rotate()
+        node.write(b"f %d\n" % number)
+    asked = LineFilter(LogFilter(regex="(line|half) [13579]$"))
+    wanted = [f"{word} {number}" for number in range(1, 10, 2) for word in ("line", "half")]
+    with open_remote_book(node.read) as book:
+        searching = LogSearch(book, "press", asked, Redactor())
+        assert len(book.stretches) == 12  # 6 files, and 6 lines that a rotation cut in two
+        page = searching.before(None, 3)
+        assert [found.entry.message for found in page.found] == wanted[-3:]
+        older = searching.before(page.older, 100)
+        assert [found.entry.message for found in older.found] == wanted[:-3]
+        place = older.found[0].place
+    # A place outlives the next rotation.
+    node.rotate()
+    with open_remote_book(node.read) as book:
+        searching = LogSearch(book, "press", LineFilter(LogFilter()), Redactor())
+        assert searching.after(place, 1).found[0].entry.message == "line 1"
+    with open_remote_book(lambda *_: None) as book:
+        assert book.stretches == []
 
 
 def test_a_lost_place_is_told(tmp_path: Path) -> None:

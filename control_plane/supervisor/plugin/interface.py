@@ -21,6 +21,7 @@ from control_plane.supervisor.plugin.waker import Waker
 API_VERSION = 3
 MAX_WAIT_S = 60.0
 MAX_READ_BYTES = 1 << 20
+_MAX_ROTATED = 100
 _ANSWER_BYTES = 256 * 1024
 """Stock supervisord sends 4 KB a turn, and each turn looks at every descriptor."""
 _IDLE_CHECK_S = 1.0
@@ -94,24 +95,28 @@ class RpcInterface:
     def readLog(self, name: str, inode: str, offset: int, limit: int) -> str:
         """Return raw bytes of a program's log from a place on, in base64.
 
-        ``{inode, offset, size, data}``; what is left in the file that was rotated away comes first,
-        then another inode says that a new file has begun.
+        ``{inode, offset, size, data, lost, files}``. A place in a rotated file is gone on from
+        there; behind the end of one, another inode says that the next newer file has begun.
+        ``files`` lists all of them as ``[inode, size]``, the oldest first, if no bytes are wanted.
         """
         path = Path(self._process(name).config.stdout_logfile or os.devnull)
-        rotated = path.with_name(path.name + ".1")
-        known = [_inode_and_size(file)[0] == inode for file in (path, rotated)]
-        left = known[1] and offset < _inode_and_size(rotated)[1]
+        files = _with_rotated(path)
+        number, start, is_lost = _place(files, inode, offset)
         try:
-            with (rotated if left else path).open("rb") as file:
+            with files[number][0].open("rb") as file:
                 status = os.fstat(file.fileno())
-                is_there = inode == str(status.st_ino) and offset <= status.st_size
-                start = offset if is_there else 0
                 data = os.pread(file.fileno(), max(0, min(limit, MAX_READ_BYTES)), start)
         except OSError as exc:
             raise RPCError(Faults.NO_FILE, exc.strerror) from exc
-        answer = {"inode": str(status.st_ino), "offset": start + len(data), "size": status.st_size}
-        lost = inode != "0" and not is_there and not known[1]
-        return json.dumps({**answer, "lost": lost, "data": base64.b64encode(data).decode()})
+        answer = {
+            "inode": str(status.st_ino),
+            "offset": start + len(data),
+            "size": status.st_size,
+            "lost": is_lost,
+            "data": base64.b64encode(data).decode(),
+        }
+        listed = [] if limit > 0 else [file[1:] for file in reversed(files)]
+        return json.dumps({**answer, "files": listed})
 
     def forgetCrashes(self, name: str) -> bool:
         """Let a collector's own restart limit count anew; for whoever starts it on request."""
@@ -240,6 +245,28 @@ def _proc_figures(pid: int) -> dict[str, object]:
             "started": _BOOTED_AT + int(fields[19]) / ticks,
         }
     return {}
+
+
+def _with_rotated(path: Path) -> list[tuple[Path, str, int]]:
+    """Return a log and the files rotated away from it with inode and size, the newest first."""
+    files = [(path, *_inode_and_size(path))]
+    for number in range(1, _MAX_ROTATED + 1):
+        rotated = path.with_name(f"{path.name}.{number}")
+        inode, size = _inode_and_size(rotated)
+        if not inode:
+            break
+        files.append((rotated, inode, size))
+    return files
+
+
+def _place(files: list[tuple[Path, str, int]], inode: str, offset: int) -> tuple[int, int, bool]:
+    """Return which file to read, from where, and whether the place that was asked for is lost."""
+    number = next((n for n, file in enumerate(files) if file[1] == inode), None)
+    if number is None:
+        return 0, 0, inode != "0"
+    if number and offset >= files[number][2]:
+        return number - 1, 0, False
+    return (number, offset, False) if offset <= files[number][2] else (number, 0, True)
 
 
 def _inode_and_size(path: Path) -> tuple[str, int]:
