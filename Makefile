@@ -66,6 +66,10 @@ wheel: $(RUN_STAMP) $(PANEL_STAMP) ## Build dist/daqplane-*.whl, which carries t
 	@rm -rf build
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation --disable-pip-version-check --wheel-dir dist .
 
+openapi: $(DEV_STAMP) ## Write docs/openapi.json anew, from the routes
+	@$(BIN)/daqplane openapi > docs/openapi.json.new
+	mv docs/openapi.json.new docs/openapi.json
+
 lock: $(DEV_STAMP) ## Choose new versions and write the lock files (needs uv)
 	@uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra postgres setup.cfg -o requirements.lock
 	uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra postgres --extra test --extra dev setup.cfg -o requirements-dev.lock

@@ -7,6 +7,7 @@ from control_plane.api.audit import audit_blueprint
 from control_plane.api.channels import channels_blueprint
 from control_plane.api.collectors import collectors_blueprint
 from control_plane.api.commands import commands_blueprint
+from control_plane.api.documentation import documentation_blueprint
 from control_plane.api.endpoint import declaration_of, require_declarations
 from control_plane.api.errors import register_error_handlers
 from control_plane.api.health import health_blueprint
@@ -30,6 +31,25 @@ from control_plane.bootstrap import ControlPlane
 MAX_BODY_BYTES = 1 << 20
 MAX_CONFIG_BYTES = 4 << 20
 """A collector's file with 20,000 points, or a table of them."""
+_BLUEPRINTS = (
+    session_blueprint,
+    people_blueprint,
+    audit_blueprint,
+    processes_blueprint,
+    logs_blueprint,
+    log_integrity_blueprint,
+    commands_blueprint,
+    collectors_blueprint,
+    health_blueprint,
+    history_blueprint,
+    system_blueprint,
+    nodes_blueprint,
+    recovery_blueprint,
+    alerts_blueprint,
+    silences_blueprint,
+    metrics_blueprint,
+    channels_blueprint,
+)
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -76,23 +96,9 @@ def create_app(plane: ControlPlane) -> Flask:
             response.headers["Cache-Control"] = "no-store"
         return response
 
-    app.register_blueprint(session_blueprint(plane))
-    app.register_blueprint(people_blueprint(plane))
-    app.register_blueprint(audit_blueprint(plane))
-    app.register_blueprint(processes_blueprint(plane))
-    app.register_blueprint(logs_blueprint(plane))
-    app.register_blueprint(log_integrity_blueprint(plane))
-    app.register_blueprint(commands_blueprint(plane))
-    app.register_blueprint(collectors_blueprint(plane))
-    app.register_blueprint(health_blueprint(plane))
-    app.register_blueprint(history_blueprint(plane))
-    app.register_blueprint(system_blueprint(plane))
-    app.register_blueprint(nodes_blueprint(plane))
-    app.register_blueprint(recovery_blueprint(plane))
-    app.register_blueprint(alerts_blueprint(plane))
-    app.register_blueprint(silences_blueprint(plane))
-    app.register_blueprint(metrics_blueprint(plane))
-    app.register_blueprint(channels_blueprint(plane))
+    for blueprint in _BLUEPRINTS:
+        app.register_blueprint(blueprint(plane))
+    app.register_blueprint(documentation_blueprint())
     register_live_channel(app, plane)
     app.register_blueprint(panel_blueprint())
     require_declarations(app)

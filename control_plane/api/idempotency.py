@@ -48,6 +48,7 @@ def once(answers: IdempotentAnswers, clock: Clock) -> Callable[[Route], Route]:
             answers.end(actor, key, _answer(response))
             return response
 
+        wrapped.is_done_once = True  # type: ignore[attr-defined] # for the description of the API
         return wrapped
 
     return decorate

@@ -44,9 +44,14 @@ class Actor:
     origin: str
 
 
+def allows(role: Role, permission: Permission) -> bool:
+    """Tell whether ``role`` allows ``permission``."""
+    return permission in _ALLOWED[role]
+
+
 def may(actor: Actor, permission: Permission) -> bool:
     """Tell whether the actor's role allows ``permission``."""
-    return permission in _ALLOWED[actor.role]
+    return allows(actor.role, permission)
 
 
 def require(actor: Actor, permission: Permission) -> None:

@@ -7,6 +7,7 @@ from control_plane.cli import (  # noqa: F401
     archives,
     audit,
     collectors,
+    description,
     installation,
     logs,
     nodes,
