@@ -4,16 +4,19 @@ the hub, whose thread does all reading and writing. A request's thread waits unt
 import base64
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from flask import Flask, g, request
+from flask import Blueprint, Flask, Response, g, jsonify, request
 from flask_sock import Sock
 
+from control_plane.api.endpoint import endpoint
 from control_plane.api.identity import cookie_name, identify, reject_foreign_origin
-from control_plane.auth.permissions import Actor, Role
+from control_plane.auth.permissions import Actor, Permission, Role
 from control_plane.auth.tokens import token_hash
 from control_plane.bootstrap import ControlPlane
 from control_plane.errors import UpgradeRequired
+from control_plane.live.asyncapi import asyncapi_document
 from control_plane.live.connection import Visitor
 from control_plane.live.limits import (
     CLOSE_FORBIDDEN,
@@ -50,6 +53,7 @@ def register_live_channel(app: Flask, plane: ControlPlane) -> None:
     plane.hub.words.times = lambda: _times(plane)
     plane.hub.words.greeting = lambda _: {"server": VERSION, "limits": _LIMITS}
     plane.hub.tell_of_offences(lambda *offence: _note_offence(plane, *offence))
+    app.register_blueprint(_description(plane))
     sock = Sock(app)
 
     @sock.route("/ws")  # type: ignore[untyped-decorator]
@@ -84,6 +88,22 @@ def without_compression(app: WsgiApp) -> WsgiApp:
         return app(environ, start_response)
 
     return wrapped
+
+
+def _description(plane: ControlPlane) -> Blueprint:
+    blueprint = Blueprint("live", __name__, url_prefix="/api/v1")
+
+    @cache
+    def document() -> dict[str, Any]:
+        return asyncapi_document(plane.hub.topics, VERSION)
+
+    @blueprint.get("/asyncapi.json")
+    @endpoint(Permission.VIEW, media=("application/json",))
+    def asyncapi() -> Response:
+        """Describe the live channel as AsyncAPI 3.0."""
+        return jsonify(document())
+
+    return blueprint
 
 
 def _require_upgrade() -> None:

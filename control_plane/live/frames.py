@@ -7,7 +7,7 @@ import enum
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from control_plane.live.feeds import Change, encode
 from control_plane.live.topics import Topic
@@ -44,7 +44,13 @@ class Burst:
 
     __slots__ = ("_made", "texts")
 
+    check: ClassVar[Callable[[str], None] | None] = None
+    """In tests: raises for a message that is not as described."""
+
     def __init__(self, texts: Sequence[str]) -> None:
+        if Burst.check is not None:
+            for text in texts:
+                Burst.check(text)
         self.texts = texts
         self._made: list[bytes | None] = [None, None, None]
 
@@ -60,7 +66,7 @@ def text_frame(text: str) -> bytes:
 
 
 def json_frame(value: object) -> bytes:
-    return _frame(_TEXT, encode(value).encode())
+    return Burst([encode(value)]).of(Mode.PLAIN)
 
 
 def pong_frame(payload: bytes) -> bytes:

@@ -26,7 +26,7 @@ was lost). A listener to events that are not kept any more, or one that takes no
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from control_plane.live.board import Board, Clocks
@@ -36,6 +36,7 @@ from control_plane.live.limits import Pace
 from control_plane.live.loop import Loop, Words
 from control_plane.live.seats import SeatLimits, Seats
 from control_plane.live.streams import Stream
+from control_plane.live.topics import Topic
 
 
 class Hub:
@@ -75,8 +76,8 @@ class Hub:
         return self._seats.bans
 
     @property
-    def topics(self) -> list[str]:
-        return list(self._board.topics)
+    def topics(self) -> Mapping[str, Topic]:
+        return self._board.topics
 
     def add_stream(self, stream: Stream) -> None:
         """Offer one more topic; before the start."""

@@ -12,7 +12,35 @@ Names and message types are the design document's. Three kinds exist:
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
+
+from control_plane.domain.alerts import Alert, AlertEventKind
+from control_plane.domain.health import HealthCheckResult, HealthStatus
+from control_plane.domain.process import PerformanceMetrics, ProcessStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthResult:
+    """All checks of one process; ``score`` is ``None`` when stopped or mostly unknown."""
+
+    process_name: str
+    timestamp: datetime
+    status: HealthStatus
+    score: float | None
+    checks: tuple[HealthCheckResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorAlert(Alert):
+    """An alert, what happened to it (``event``), and its words in English."""
+
+    event: AlertEventKind
+    alarm_state: str = field()
+    title: str
+    message: str
+    advice: list[str]
+    ending: str
 
 
 class TopicKind(enum.Enum):
@@ -30,12 +58,14 @@ class Topic:
         filters: What a subscription to a state or event topic can be narrowed by: the word in
             its ``filter``, and the attribute of a message's data that it looks at. Only what
             never changes for a key, or a listener would keep what has left its filter.
+        data: Type of a message's data, for the description and for tests.
     """
 
     name: str
     type: str
     kind: TopicKind
     filters: Mapping[str, str] = field(default_factory=dict)
+    data: Any = dict[str, object]
 
 
 TOPICS: Final[Mapping[str, Topic]] = {
@@ -46,24 +76,28 @@ TOPICS: Final[Mapping[str, Topic]] = {
             type="process_status_update",
             kind=TopicKind.STATE,
             filters={"name": "name", "node": "node", "type": "type"},
+            data=ProcessStatus,
         ),
         Topic(
             name="health_checks",
             type="health_check_result",
             kind=TopicKind.STATE,
             filters={"name": "process_name"},
+            data=HealthResult,
         ),
         Topic(
             name="performance",
             type="performance_metrics",
             kind=TopicKind.STATE,
             filters={"name": "process_name"},
+            data=PerformanceMetrics,
         ),
         Topic(
             name="error_alerts",
             type="error_alert",
             kind=TopicKind.EVENT,
             filters={"name": "subject.name", "rule": "rule"},
+            data=ErrorAlert,
         ),
     )
 }

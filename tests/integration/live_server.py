@@ -21,15 +21,23 @@ from control_plane.settings import load_settings
 
 PASSWORD = "a long password"
 ME = Actor(name="console:test", role=Role.ADMIN, origin="console")
-# The same server with shorter times.
+# The same server with shorter times; each frame is checked before it is sent.
 SERVE = """
 import functools
 from control_plane import bootstrap, server
 from control_plane.live.hub import Hub
+from control_plane.live.frames import Burst
 from control_plane.live.limits import Pace
+from control_plane.live.messages import FrameCheck
 from control_plane.settings import load_settings
 server.REQUEST_READ_S = 1.5
-bootstrap.Hub = functools.partial(Hub, pace=Pace(heartbeat_s=0.5, session_s=0.2))
+
+class Checked(Hub):
+    def start(self):
+        Burst.check = FrameCheck(self.topics)
+        super().start()
+
+bootstrap.Hub = functools.partial(Checked, pace=Pace(heartbeat_s=0.5, session_s=0.2))
 server.serve(load_settings())
 """
 
@@ -131,6 +139,9 @@ def serving(home: Path, **variables: str) -> Iterator[Running]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+    log_text = (home / "server.log").read_text()
+    for fault in ("validation error", "no message is described", "failed in a turn"):
+        assert fault not in log_text, log_text[-5000:]
 
 
 def frame(ws: Client, kind: str) -> dict[str, Any]:

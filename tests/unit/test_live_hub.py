@@ -4,6 +4,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,11 +13,13 @@ from live_peer import Peer
 from control_plane.errors import BadRequest, TooManyClients
 from control_plane.live import board
 from control_plane.live.connection import Visitor
+from control_plane.live.frames import Burst
 from control_plane.live.hub import Hub
 from control_plane.live.limits import Pace
+from control_plane.live.messages import FrameCheck
 from control_plane.live.seats import SeatLimits
 from control_plane.live.streams import Sink
-from control_plane.live.topics import Topic, TopicKind
+from control_plane.live.topics import TOPICS, Topic, TopicKind
 
 STATUS = "process_status"
 
@@ -35,6 +38,24 @@ def running_hub(max_clients: int = 10, **pace: float) -> Iterator[Hub]:
         yield hub
     finally:
         hub.stop()
+
+
+@pytest.fixture(autouse=True)
+def every_frame_is_as_described(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the topics tell is free here, all around it is not."""
+    found: list[str] = []
+    topics = [*TOPICS.values(), Lines.topic]
+    judge = FrameCheck({topic.name: replace(topic, data=object) for topic in topics})
+
+    def check(text: str) -> None:
+        try:
+            judge(text)
+        except ValueError as exc:
+            found.append(f"{text}: {exc}")
+
+    monkeypatch.setattr(Burst, "check", staticmethod(check))
+    yield
+    assert found == []
 
 
 @pytest.fixture
