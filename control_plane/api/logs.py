@@ -22,6 +22,7 @@ from control_plane.logs.error_info import error_info_of, grouped
 from control_plane.logs.follower import Cursor
 from control_plane.logs.line_filter import LineFilter
 from control_plane.logs.parser import parse_line
+from control_plane.logs.runs import Run, within
 from control_plane.logs.search import Found, LogSearch
 from control_plane.supervisor.program_files import SERVICES
 
@@ -55,7 +56,10 @@ class LogPage(BaseModel):
 
 
 class FilterQuery(Query):
-    """Lines of ``level`` and above that hold ``text`` and match ``regex`` (RE2), in a time."""
+    """Lines of ``level`` and above that hold ``text`` and match ``regex`` (RE2), in a time.
+
+    ``run`` is ``current``, ``previous`` or a number as ``/logs/runs`` counts them.
+    """
 
     level: LogLevel = LogLevel.DEBUG
     text: _Text = ""
@@ -63,6 +67,7 @@ class FilterQuery(Query):
     start: Annotated[str, Field(alias="from", max_length=40)] = ""
     end: Annotated[str, Field(alias="to", max_length=40)] = ""
     stream: Literal["", "stdout", "stderr"] = ""
+    run: Annotated[str, Field(pattern="^(current|previous|[0-9]{1,2})?$")] = ""
 
 
 class SearchQuery(FilterQuery):
@@ -89,6 +94,12 @@ class LogSearchPage(BaseModel):
     complete: bool
     lost: bool
     searched_bytes: int
+
+
+class LogRuns(BaseModel):
+    """The newest first; empty where supervisord's own log tells nothing, as of other nodes."""
+
+    runs: list[Run]
 
 
 class AroundQuery(Query):
@@ -167,6 +178,12 @@ def logs_blueprint(plane: ControlPlane) -> Blueprint:
         found = [] if older.is_lost else [*older.found, *newer.found]
         return LogSurroundings(entries=[_found(each) for each in found], lost=older.is_lost)
 
+    @blueprint.get("/logs/runs")
+    @endpoint(Permission.VIEW, errors=(UnknownProcess,))
+    def runs(name: str) -> LogRuns:
+        """Show when each run of a program began and how it ended."""
+        return LogRuns(runs=plane.console.logs.runs(_known(plane, name)))
+
     _add_whole_logs(blueprint, plane)
     return blueprint
 
@@ -215,7 +232,15 @@ def _asked(plane: ControlPlane, name: str, query: FilterQuery) -> _Asked:
         end=_time(plane, "to"),
         stream=query.stream,
     )
-    return _Asked(name=_known(plane, name), lines=LineFilter(wanted))
+    name = _known(plane, name)
+    if query.run:
+        number = {"current": 0, "previous": 1}.get(query.run)
+        runs = plane.console.logs.runs(name)
+        found = within(wanted, runs, int(query.run) if number is None else number)
+        if found is None:
+            raise BadRequest(reason=f"run {query.run} of {name} is not known; {len(runs)} are")
+        wanted = found
+    return _Asked(name=name, lines=LineFilter(wanted))
 
 
 def _time(plane: ControlPlane, key: str) -> datetime | None:

@@ -20,6 +20,7 @@ from control_plane.errors import BadRequest, UnknownProcess
 from control_plane.logs.follower import Cursor
 from control_plane.logs.line_filter import LineFilter
 from control_plane.logs.processor import LogProcessor
+from control_plane.logs.runs import within
 from control_plane.logs.search import LogSearch
 from control_plane.settings import console_language
 from control_plane.supervisor.program_files import SERVICES
@@ -66,6 +67,7 @@ def logs() -> None:
 )
 @click.option("--grep", "pattern", default="", help=_t("cli.help.logs.grep"))
 @click.option("--since", help=_t("cli.help.logs.since"))
+@click.option("-p", "--previous", is_flag=True, help=_t("cli.help.logs.previous"))
 @click.pass_context
 def show(context: click.Context, /, name: str, *, follow: bool, **asked: Any) -> None:
     console = console_of(context)
@@ -76,6 +78,11 @@ def show(context: click.Context, /, name: str, *, follow: bool, **asked: Any) ->
         regex=asked["pattern"],
         start=_since(asked["since"], console.clock.now()),
     )
+    if asked["previous"]:
+        found = within(wanted, console.logs.runs(name), 1)
+        if found is None:
+            raise BadRequest(reason=_t("cli.no_previous_run", name=name))
+        wanted, follow = found, False
     lines = asked["lines"] or (_MOST_LINES if asked["since"] else 50)
     try:
         place = _print_newest(console, name, LineFilter(wanted), lines)

@@ -129,6 +129,11 @@ def test_a_log_is_shown_filtered_over_its_rotated_files(home: Path, plane: Contr
     assert lines("line1", "--grep", "line [79]") == ["7", "9"]
     assert lines("line1", "--since", "2026-01-31T08:00:08Z") == ["8", "9"]
     assert lines("line1", "--since", "15m") == []
+    (home / "log" / "supervisord.log").write_text(
+        "2026-01-31 08:00:00,000+00:00 INFO spawned: 'line1' with pid 11\n"
+        "2026-01-31 08:00:08,500+00:00 INFO spawned: 'line1' with pid 12\n"
+    )
+    assert lines("line1", "--previous") == ["7", "8"]
     for wrong in (["nobody"], ["line1", "--since", "x"], ["line1", "--grep", "("], ["../line1"]):
         result = daqplane(home, "logs", *wrong)
         assert (result.exit_code, result.stdout) == (1, "")

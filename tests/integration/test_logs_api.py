@@ -63,3 +63,20 @@ def test_no_answer_holds_a_secret(client: FlaskClient) -> None:
 def test_errors_are_told_with_whether_all_were_read(client: FlaskClient) -> None:
     found = client.get("/api/v1/processes/line1/errors?from=2020-01-01T00:00:00Z").json
     assert found["complete"]
+
+
+def test_the_last_lines_before_a_crash_are_found(client: FlaskClient, plane: ControlPlane) -> None:
+    (plane.console.settings.log_dir / "supervisord.log").write_text(
+        "2998-12-31 23:00:00,000+00:00 INFO spawned: 'line1' with pid 11\n"
+        "2999-01-01 00:00:00,500+00:00 WARN exited: line1 (exit status 3; not expected)\n"
+        "2999-01-01 00:00:00,600+00:00 INFO spawned: 'line1' with pid 12\n"
+    )
+    runs = client.get(f"{BASE}/runs").json["runs"]
+    assert [run["pid"] for run in runs] == [12, 11]
+    assert (runs[1]["end"], runs[1]["is_expected"]) == ("exit status 3; not expected", False)
+    for run, wanted in (("previous", "7 ms"), ("1", "7 ms"), ("current", "9 ms")):
+        page = client.get(f"{BASE}/search?run={run}&level=ERROR").json
+        assert [entry["message"] for entry in page["entries"]] == [f"no answer after {wanted}"]
+    assert "9 ms" not in client.get(f"{BASE}/download?run=previous").text
+    assert client.get(f"{BASE}/search?run=7").status_code == 400
+    assert client.get(f"{BASE}/search?run=next").status_code == 400
