@@ -46,43 +46,43 @@ def documentation_blueprint() -> Blueprint:
 
 
 def _page(document: Document, language: str) -> str:
-    def say(code: str) -> str:
+    def label(code: str) -> str:
         return escape(sentence("control_plane", f"docs.{code}", {}, language))
 
     info = document["info"]
     return (
         f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width"><title>{say("title")}</title>'
-        f'<link rel="stylesheet" href="docs.css"><main><h1>{say("title")} '
-        f"{escape(info['version'])}</h1><p>{say('intro')} "
+        f'<meta name="viewport" content="width=device-width"><title>{label("title")}</title>'
+        f'<link rel="stylesheet" href="docs.css"><main><h1>{label("title")} '
+        f"{escape(info['version'])}</h1><p>{label('intro')} "
         f'<a href="openapi.json">openapi.json</a></p>'
-        f"{''.join(_groups(document, say))}<h2>{say('types')}</h2>"
+        f"{''.join(_groups(document, label))}<h2>{label('types')}</h2>"
         f"{''.join(_types(document))}</main></html>"
     )
 
 
-def _groups(document: Document, say: Any) -> Iterator[str]:
+def _groups(document: Document, label: Any) -> Iterator[str]:
     groups: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            shown = _operation(path, method, operation, say)
+            shown = _operation(path, method, operation, label)
             groups.setdefault(operation["tags"][0], []).append(shown)
     for name, operations in groups.items():
         yield f'<h2 id="{escape(name)}">{escape(name)}</h2>{"".join(operations)}'
 
 
-def _operation(path: str, method: str, operation: Mapping[str, Any], say: Any) -> str:
+def _operation(path: str, method: str, operation: Mapping[str, Any], label: Any) -> str:
     body = operation.get("requestBody", {}).get("content", {})
     errors = ", ".join(f"<code>{escape(each)}</code>" for each in operation["x-errors"])
     parts = [
         f"<p>{escape(operation['description'])}</p>",
-        _table(say("parameters"), map(_parameter, operation["parameters"])),
-        _table(say("body"), (_content(kind, each) for kind, each in body.items())),
+        _table(label("parameters"), map(_parameter, operation["parameters"])),
+        _table(label("body"), (_content(kind, each) for kind, each in body.items())),
         _table(
-            say("answers"),
+            label("answers"),
             (_answer(code, each) for code, each in operation["responses"].items() if len(each) > 1),
         ),
-        f"<h3>{say('errors')}</h3><p>{errors}</p>",
+        f"<h3>{label('errors')}</h3><p>{errors}</p>",
     ]
     return (
         f'<details id="{operation["operationId"]}"><summary><b class="{method}">'
