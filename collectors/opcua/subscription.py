@@ -21,6 +21,7 @@ from collectors.contract.columns import Columns, Runs
 from collectors.contract.commands import MAX_FACTOR
 from collectors.contract.config_opcua import OpcUaGroup
 from collectors.contract.points import Quality
+from collectors.opcua.auditing import Auditor
 from collectors.opcua.codec import Publication
 from collectors.opcua.monitoring import create_items
 from collectors.opcua.nodes import Node
@@ -35,6 +36,8 @@ _LIFETIME_S: Final = 60.0
 _RETRY_S: Final = 60.0
 """Somebody may have loaded a new program into the device meanwhile."""
 _SILENT_KEEP_ALIVES: Final = 1.5
+_PATIENCE_S: Final = 5.0
+"""A server may look for changes less often than it was asked to."""
 _MIN_HELD: Final = 10_000
 """Changes that wait to be fetched."""
 _WAITING: Final = 0x8032_0000
@@ -68,6 +71,7 @@ class SubscribedGroup:
         self._held_limit = max(_MIN_HELD, messages * group.changes_kept * len(nodes))
         self._subscription_id: int | None = None
         self._unsent: list[Columns] = []
+        self._patience_factor = 1
         self._start_anew()
 
     def start_over(self) -> None:
@@ -81,7 +85,7 @@ class SubscribedGroup:
             ConnectionLost: the server does not send what was subscribed, or the session broke.
         """
         gap: list[Columns] = []
-        if self._subscription_id is not None and (trouble := self._find_trouble()):
+        if self._subscription_id is not None and (trouble := await self._find_trouble()):
             facts = {"first": self._points[0], "group": self._group.id, "reason": trouble}
             _log.warning("subscription is made anew", extra=facts)
             self._unsent.append(self._fetched())
@@ -133,6 +137,7 @@ class SubscribedGroup:
         self._heard_mono = 0.0
         self._silence_limit_s = 0.0
         self._trouble = ""
+        self._auditor: Auditor | None = None
         self._missing: set[int] = set()
         self._complete: asyncio.Future[None] | None = None
 
@@ -162,6 +167,13 @@ class SubscribedGroup:
         self._heard_mono = time.monotonic()
         self._publisher.add(made.SubscriptionId, self._take)
         await self._monitor(self._handles)
+        self._auditor = Auditor(
+            self._nodes,
+            self._session,
+            max_age_s=self._group.sampling_s,
+            patience_s=self._patience_factor
+            * max(_PATIENCE_S, 3 * (publishing_s + self._group.sampling_s) + patience_s),
+        )
         is_complete = await self._session.wait_for(self._complete, patience_s)
         if not is_complete and not self._arrived:
             raise ConnectionLost("a new subscription sends no values", Quality.BAD_TIMEOUT)
@@ -205,11 +217,24 @@ class SubscribedGroup:
             self._missing = set()  # an emptied set keeps its size
             self._complete.set_result(None)
 
-    def _find_trouble(self) -> str:
+    async def _find_trouble(self) -> str:
         if self._trouble:
             return self._trouble
         silent_s = time.monotonic() - self._heard_mono
-        return f"nothing for {silent_s:.1f} s" if silent_s > self._silence_limit_s else ""
+        if silent_s > self._silence_limit_s:
+            return f"nothing for {silent_s:.1f} s"
+        return await self._untold()
+
+    async def _untold(self) -> str:
+        if self._auditor is None:
+            return ""
+        arrived = {handle for publication, _ in self._arrived for handle in publication.handles}
+        late = await self._auditor.untold(self._current, arrived)
+        if not late:
+            return ""
+        # A server that cannot do better should not be asked for the same again and again.
+        self._patience_factor *= 2
+        return f"{late} changes were never told"
 
     def _fetched(self, *, changes_only: bool = False) -> Columns:
         arrived, self._arrived = self._arrived, deque()

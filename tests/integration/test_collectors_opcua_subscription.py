@@ -121,6 +121,56 @@ def test_a_deleted_subscription_is_made_anew_and_marks_the_gap(server: OpcUaServ
     assert qualities[-1] is Quality.GOOD
 
 
+def test_an_item_that_the_server_has_lost_does_not_stay_good_for_ever(server: OpcUaServer) -> None:
+    """All others are told as before, so the subscription looks healthy."""
+
+    async def scenario() -> list[Sample]:
+        async with subscriber(server, timeout_s=0.5) as reader:
+            await reader.read()
+            await asyncio.to_thread(server.run, lose_item(server, "b"))
+            await asyncio.to_thread(server.write, "b", 7.0)
+            await asyncio.to_thread(server.write, "a", 5.0)
+            seen = await reader.until(lambda seen: 7.0 in values(seen, "b"), timeout_s=20.0)
+            assert reader.lost == []
+            return seen
+
+    seen = asyncio.run(scenario())
+    qualities = [s.quality for s in seen if s.point == "plc/b"]
+    assert Quality.STALE in qualities
+    assert qualities[-1] is Quality.GOOD
+    assert 5.0 in values(seen[: len(seen) // 2], "a")
+
+
+async def lose_item(server: OpcUaServer, name: str) -> None:
+    service = server.server.iserver.subscription_service
+    for subscription in service.subscriptions.values():
+        found = subscription.monitored_item_srv
+        lost = [
+            number
+            for number, item in found._monitored_items.items()
+            if item.read_value_id.NodeId == server.node_id(name)
+        ]
+        found.delete_monitored_items(lost)
+        assert lost
+
+
+def test_what_the_server_tells_agrees_with_what_it_gives(server: OpcUaServer) -> None:
+    """Moving values, values that stay, and no numbers: none of them is suspected."""
+
+    async def scenario() -> list[Sample]:
+        async with subscriber(server, timeout_s=0.5) as reader:
+            await asyncio.to_thread(server.write, "c", float("nan"))
+            seen = await reader.read()
+            for number in range(140):
+                await asyncio.to_thread(server.write, "a", float(number))
+                await asyncio.sleep(0.05)
+                seen += await reader.read()
+            return seen
+
+    seen = asyncio.run(scenario())
+    assert Quality.STALE not in {sample.quality for sample in seen}
+
+
 def test_changes_that_the_server_dropped_are_counted(server: OpcUaServer) -> None:
     async def scenario() -> Reader:
         async with subscriber(server, ("a",)) as reader:
