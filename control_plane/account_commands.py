@@ -90,10 +90,11 @@ class AccountCommands:
         self._audit.note(_stranger(name, visitor), "user.passwd", name, "done", "own")
         return self._open(name, visitor)
 
-    def new_setup_token(self) -> str:
+    def new_setup_token(self, actor: Actor) -> str:
         """Return the token of a fresh set-up link; older ones stop working."""
         token = new_token()
         self._accounts.replace_setup_token(token_hash(token), self._clock.now())
+        self._audit.note(actor, "setup.link", "*", "done")
         return token
 
     def set_up(self, token: str, name: str, password: str, visitor: Visitor) -> SignIn:

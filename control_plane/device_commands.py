@@ -25,7 +25,7 @@ from control_plane.auditor import Auditor
 from control_plane.auth.permissions import Actor, Permission
 from control_plane.clock import Clock
 from control_plane.errors import ControlPlaneError, NotRunning, UnknownProcess
-from control_plane.operations import CollectorFacts
+from control_plane.operations import RECOVERY, CollectorFacts
 from control_plane.supervisor.nodes import Nodes
 
 _OBEYED_WITHIN = timedelta(seconds=5)
@@ -116,11 +116,26 @@ class DeviceCommands:
         command = ReduceFrequencyCommand(
             id=secrets.token_hex(8), command="reduce_frequency", factor=factor
         )
-        return self._obeyed(name, command)
+        return self._for_recovery(name, command, f"factor {factor:g}")
 
     def clear_cache(self, name: str) -> CommandOutcome | None:
         """Have a collector forget what it has learned of its devices; as above."""
-        return self._obeyed(name, ClearCacheCommand(id=secrets.token_hex(8), command="clear_cache"))
+        command = ClearCacheCommand(id=secrets.token_hex(8), command="clear_cache")
+        return self._for_recovery(name, command)
+
+    def _for_recovery(
+        self, name: str, command: AnyCommand, detail: str = ""
+    ) -> CommandOutcome | None:
+        action = f"recovery.{command.command}"
+        self._audit.note(RECOVERY, action, name, "requested", detail)
+        try:
+            outcome = self._obeyed(name, command)
+        except ControlPlaneError as exc:
+            self._audit.note(RECOVERY, action, name, "failed", exc.code)
+            raise
+        said = (UNKNOWN, "no_answer") if outcome is None else (outcome.state.value, outcome.code)
+        self._audit.note(RECOVERY, action, name, *said)
+        return outcome
 
     def _obeyed(self, name: str, command: AnyCommand) -> CommandOutcome | None:
         """Send the command and wait for its outcome; ``None`` if none came in time."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import getpass
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from control_plane.auth.permissions import Actor, Role
 from control_plane.console import Console, build_console, prepare_home
 from control_plane.demo import set_up_demo, simulators_of
 from control_plane.domain.observation import CollectorFile
@@ -197,7 +199,8 @@ def _greet(console: Console, say: Say, seconds: float) -> None:
     base = settings.panel_url
     say("panel_address", url=base, seconds=f"{seconds:.1f}")
     if not console.accounts.has_users():
-        token = console.account_commands.new_setup_token()
+        actor = Actor(name=f"console:{getpass.getuser()}", role=Role.ADMIN, origin="console")
+        token = console.account_commands.new_setup_token(actor)
         say("setup_link", url=f"{base}setup#{token}")
     home, programs = _shown(settings.home), _shown(Path(sys.executable).parent)
     say(

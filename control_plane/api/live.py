@@ -166,7 +166,9 @@ def _note_offence(
     console = plane.console
     console.audit.refuse(who, "live", "/ws", reason)
     if banned_s is not None:
-        console.audit.note(who, "ban", visitor.address, "ok", f"/ws {banned_s:.0f} s: {reason}")
+        console.audit.note(
+            who, "client.ban", visitor.address, "done", f"/ws {banned_s:.0f} s: {reason}"
+        )
     console.gate.strike(visitor.address, "live_channel")
 
 

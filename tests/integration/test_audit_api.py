@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from control_plane.api.app import create_app
-from control_plane.auth.permissions import Actor, Role
+from control_plane.api.endpoint import declaration_of
+from control_plane.auth.permissions import Actor, Permission, Role
 from control_plane.bootstrap import ControlPlane, running
 from control_plane.cli.root import cli
+from control_plane.errors import SupervisorUnreachable
 from control_plane.settings import load_settings
+from control_plane.storage.audit import AuditFilter
 
 ME = Actor(name="console:test", role=Role.ADMIN, origin="console")
 
@@ -141,3 +145,72 @@ def test_the_command_line_lists_checks_and_exports(plane: ControlPlane, tmp_path
     code, said = run("verify")
     assert (code, "Entry 1 was changed" in said) == (1, True)
     assert json.loads(run("verify", "--json")[1])["problems"] == [["edited", 1, 1]]
+
+
+def test_what_recovery_does_by_itself_is_an_entry(plane: ControlPlane) -> None:
+    devices = plane.console.device_commands
+    for act in (devices.clear_cache, lambda name: devices.reduce_frequency(name, 4.0)):
+        with pytest.raises(SupervisorUnreachable):
+            act("line1")
+    entries = plane.console.audit.trail.entries(AuditFilter(actor="recovery"))
+    assert [(e.event.action, e.event.outcome, e.event.detail) for e in reversed(entries)] == [
+        ("recovery.clear_cache", "requested", ""),
+        ("recovery.clear_cache", "failed", "supervisor_unreachable"),
+        ("recovery.reduce_frequency", "requested", "factor 4"),
+        ("recovery.reduce_frequency", "failed", "supervisor_unreachable"),
+    ]
+
+
+def test_every_change_that_a_viewer_may_not_make_is_refused_and_in_the_trail(
+    plane: ControlPlane,
+) -> None:
+    app = create_app(plane)
+    viewer, client = bearer(plane, Role.VIEWER), app.test_client()
+    names = {"name": "line1", "action": "stop", "process": "*", "session_id": "0" * 16, "id_": "x"}
+    names |= {"alert_id": "1", "silence_id": "1"}
+    tried = 0
+    for rule in app.url_map.iter_rules():
+        declaration = declaration_of(app.view_functions[rule.endpoint])
+        changes = set(rule.methods or ()) & {"POST", "PUT", "PATCH", "DELETE"}
+        if not changes or declaration is None or declaration.permission in (None, Permission.VIEW):
+            continue
+        path = re.sub(r"<(?:[^<>:]+:)?(\w+)>", lambda found: names[found[1]], rule.rule)
+        (method,) = changes
+        before = len(plane.console.audit.trail.entries(AuditFilter(outcome="denied")))
+        # Each from another address: refusals of one address are counted together at some time.
+        answer = client.open(
+            path, method=method, json=declaration.example, headers=viewer | {"If-Match": "*"},
+            environ_base={"REMOTE_ADDR": f"192.0.2.{tried}"},
+        )  # fmt: skip
+        after = len(plane.console.audit.trail.entries(AuditFilter(outcome="denied")))
+        assert (answer.status_code, answer.json["code"]) == (403, "not_permitted"), (method, path)
+        assert after == before + 1, (method, path)
+        tried += 1
+    assert tried >= 15
+
+
+def test_the_command_line_manages_people_and_tokens(plane: ControlPlane, tmp_path: Path) -> None:
+    def run(*arguments: str, typed: str = "") -> tuple[int, str]:
+        result = CliRunner().invoke(cli, ["--home", str(tmp_path), *arguments], input=typed)
+        return result.exit_code, result.output
+
+    for name, role in (("alice", "admin"), ("bob", "viewer")):
+        assert run("user", "add", name, "--role", role, typed="a long password\n")[0] == 0
+    assert run("user", "role", "bob", "operator")[0] == 0
+    assert run("user", "disable", "bob")[0] == 0
+    assert "operator" in run("user", "list")[1]
+    code, said = run("user", "disable", "alice")
+    assert (code, "last administrator" in said) == (1, True)
+    assert run("user", "enable", "bob")[0] == 0
+    assert run("token", "create", "--name", "ci", "--days", "1")[1].startswith("daq_")
+    assert "ci" in run("token", "list")[1]
+    assert run("token", "revoke", "ci")[0] == 0
+    assert run("token", "revoke", "ci")[0] == 1
+    client = create_app(plane).test_client()
+    client.post("/api/v1/session", json={"username": "bob", "password": "a long password"})
+    (session,) = plane.console.account_commands.sessions(ME)
+    assert session.id in run("session", "list")[1]
+    assert run("session", "revoke", session.id)[0] == 0
+    assert client.get("/api/v1/processes").status_code == 401
+    entries = plane.console.audit.trail.entries(AuditFilter(action="user.*"))
+    assert all(row.event.actor.startswith("console:") for row in entries)

@@ -93,7 +93,7 @@ def test_without_supervisord_nothing_is_called_healthy(
 def test_the_set_up_link_makes_the_first_user_once(
     client: FlaskClient, plane: ControlPlane
 ) -> None:
-    token = plane.console.account_commands.new_setup_token()
+    token = plane.console.account_commands.new_setup_token(ME)
     body = {"token": token, "username": "alice", "password": "short"}
     assert client.post("/api/v1/setup", json=body).json["code"] == "weak_password"
     body["password"] = PASSWORD

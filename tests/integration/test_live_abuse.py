@@ -182,7 +182,7 @@ def test_who_misbehaves_again_and_again_is_kept_out_and_that_is_on_record(
         while len(rows := live_audit(server)) < 4:
             assert time.monotonic() < deadline, rows
     assert sorted(rows) == [
-        ("ban", "token:other", "127.0.0.1", "/ws 60 s: a frame is text"),
+        ("client.ban", "token:other", "127.0.0.1", "/ws 60 s: a frame is text"),
         *[("live", "token:other", "/ws", "a frame is text")] * 3,
     ]
 
@@ -190,7 +190,7 @@ def test_who_misbehaves_again_and_again_is_kept_out_and_that_is_on_record(
 def live_audit(server: Running) -> list[tuple[str, ...]]:
     with contextlib.closing(sqlite3.connect(server.home / "state.db")) as db:
         return db.execute(
-            "SELECT action, actor, target, detail FROM audit WHERE action IN ('live', 'ban')"
+            "SELECT action, actor, target, detail FROM audit WHERE action IN ('live', 'client.ban')"
         ).fetchall()
 
 

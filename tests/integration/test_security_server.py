@@ -222,7 +222,7 @@ def test_a_cookie_behind_tls_is_for_this_host_and_tls_alone(server: Served) -> N
 
 
 def test_the_set_up_link_works_once_though_many_try_it_at_once(tmp_path: Path) -> None:
-    token = console_of(tmp_path).account_commands.new_setup_token()
+    token = console_of(tmp_path).account_commands.new_setup_token(ME)
     with serving(tmp_path) as served:
         assert served.ask("GET", "/api/v1/session").json["setup_required"] is True
         assert served.ask("GET", "/api/v1/processes").status == 401
