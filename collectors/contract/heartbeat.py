@@ -7,6 +7,7 @@ judge its age by the file's own age on this machine, never by comparing clocks o
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -194,14 +195,20 @@ def heartbeat_path(home: Path, collector: str) -> Path:
     return home / "run" / "heartbeat" / f"{collector}.json"
 
 
-def write_heartbeat(path: Path, beat: Heartbeat) -> None:
+def write_heartbeat(path: Path, beat: Heartbeat, connections: Sequence[bytes]) -> None:
     """Replace the file in one step, so that a reader sees the old beat or the new one.
+
+    Args:
+        beat: Without its connections.
+        connections: Of each its encoded :class:`ConnectionStatus`. Who has hundreds encodes them
+            a few at a time, so as not to hold up acquisition.
 
     Raises:
         OSError: the directory is missing or the disk is full.
     """
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(wire.encode(beat))
+    head, key, rest = wire.encode(beat).partition(b'"connections":[')
+    temporary.write_bytes(b"".join((head, key, b",".join(connections), rest)))
     os.replace(temporary, path)  # noqa: PTH105 - same call, one object fewer each second
 
 

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from collectors.contract import wire
 from collectors.contract.config_types import AnyDevice
 from collectors.contract.heartbeat import (
     INTERVAL_S,
@@ -14,14 +16,15 @@ from collectors.contract.heartbeat import (
     Heartbeat,
     write_heartbeat,
 )
-from collectors.runtime.device import DeviceTask
 from collectors.runtime.driver import DRIVERS
 from collectors.runtime.vitals import LagProbe, RateMeter, Vitals, rss_bytes
 
 _JOIN_CHANGES_S = 0.02
 """Two hundred devices that connect at once cost one write, not two hundred."""
 _BETWEEN_EARLY_S = 0.1
-"""A beat of two hundred devices takes 8 ms, and many that come and go would ask for one each."""
+"""Many devices that come and go would ask for a beat each."""
+_AT_ONCE = 10
+"""Devices of which the status is made before others have their turn."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,13 +43,15 @@ class Beater:
         self._regular: asyncio.TimerHandle | None = None
         self._early: asyncio.TimerHandle | None = None
         self._next_early_mono = 0.0
+        self._under_way: set[asyncio.Task[None]] = set()
         self._cannot_write = False
 
     def start(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lag.start()
-        self._next_mono = asyncio.get_running_loop().time()
-        self._beat_regularly()
+        self._next_mono = asyncio.get_running_loop().time() + INTERVAL_S
+        self._regular = asyncio.get_running_loop().call_at(self._next_mono, self._beat_regularly)
+        self._write(list(self._connections()))
 
     def beat_soon(self) -> None:
         """Write before the next regular beat; several calls within 20 ms give one beat.
@@ -62,34 +67,55 @@ class Beater:
     def stop(self) -> None:
         """Write the last beat, which tells that nothing is connected any more."""
         self._lag.stop()
-        for handle in (self._regular, self._early):
+        for handle in (self._regular, self._early, *self._under_way):
             if handle is not None:
                 handle.cancel()
-        self._beat()
+        self._write(list(self._connections()))
 
     def _beat_regularly(self) -> None:
         loop = asyncio.get_running_loop()
         self._samples_per_s = self._meter.rate(loop.time(), self._vitals.totals.good_samples)
-        self._beat()
+        self._begin()
         # An absolute grid, but no burst of beats after the loop was held up.
         self._next_mono = max(self._next_mono + INTERVAL_S, loop.time())
         self._regular = loop.call_at(self._next_mono, self._beat_regularly)
 
     def _beat_early(self) -> None:
         self._early = None
-        self._beat()
+        self._begin()
 
-    def _beat(self) -> None:
+    def _begin(self) -> None:
+        task = asyncio.create_task(self._beat(), name="heartbeat")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _beat(self) -> None:
+        config = self._vitals.config
+        connections: list[bytes] = []
+        for text in self._connections():
+            connections.append(text)
+            if len(connections) % _AT_ONCE == 0:
+                # All at once, two hundred devices would make the others 3 ms late.
+                await asyncio.sleep(0)
+                if self._vitals.config is not config:
+                    return  # a reload asks for a beat by itself
+        self._write(connections)
+
+    def _connections(self) -> Iterator[bytes]:
+        """Return the encoded status of each device, made when it is taken."""
+        for device in self._vitals.config.devices:
+            yield wire.encode(connection_of(self._vitals, device, time.monotonic()))
+
+    def _write(self, connections: Sequence[bytes]) -> None:
         self._sequence += 1
         beat = build(
             self._vitals,
             sequence=self._sequence,
             samples_per_s=self._samples_per_s,
             loop_lag_ms=self._lag.take_ms(),
-            now_mono=time.monotonic(),
         )
         try:
-            write_heartbeat(self._path, beat)
+            write_heartbeat(self._path, beat, connections)
         except OSError as exc:
             if not self._cannot_write:
                 _log.error("heartbeat cannot be written", extra={"reason": str(exc)})
@@ -100,13 +126,10 @@ class Beater:
         self._cannot_write = False
 
 
-def build(
-    vitals: Vitals, *, sequence: int, samples_per_s: float, loop_lag_ms: float, now_mono: float
-) -> Heartbeat:
-    """Return the heartbeat of this moment."""
+def build(vitals: Vitals, *, sequence: int, samples_per_s: float, loop_lag_ms: float) -> Heartbeat:
+    """Return the heartbeat of this moment, but for the connections."""
     config = vitals.config
-    tasks = vitals.devices
-    states = [task.state for task in tasks.values()]
+    states = [task.state for task in vitals.devices.values()]
     return Heartbeat(
         collector=config.name,
         protocol=config.protocol,
@@ -115,12 +138,6 @@ def build(
         sequence=sequence,
         sent_at=datetime.now(UTC),
         config_revision=vitals.config_revision,
-        connections=tuple(
-            _connection(vitals, tasks[device.id], now_mono)
-            if device.id in tasks
-            else _untried(vitals, device)
-            for device in config.devices
-        ),
         samples=vitals.totals.samples,
         good_samples=vitals.totals.good_samples,
         samples_per_s=samples_per_s,
@@ -145,8 +162,12 @@ def build(
     )
 
 
-def _connection(vitals: Vitals, task: DeviceTask, now_mono: float) -> ConnectionStatus:
-    device, state = task.device, task.state
+def connection_of(vitals: Vitals, device: AnyDevice, now_mono: float) -> ConnectionStatus:
+    """Return what there is to tell of one device."""
+    task = vitals.devices.get(device.id)
+    if task is None:
+        return _untried(vitals, device)
+    state = task.state
     waiting_s = None
     if state.next_attempt_mono is not None and not state.is_connected:
         waiting_s = round(max(0.0, state.next_attempt_mono - now_mono), 2)

@@ -14,7 +14,7 @@ from collectors.contract.points import Quality, Sample, Value
 from collectors.runtime.config_loader import pack
 from collectors.runtime.device import DeviceTask, Outlet
 from collectors.runtime.driver import ConnectionLost, OnLost, Traffic, WriteRefused
-from collectors.runtime.heartbeat import Beater, build
+from collectors.runtime.heartbeat import Beater, build, connection_of
 from collectors.runtime.reachability import DeviceState
 from collectors.runtime.timing import Punctuality
 from collectors.runtime.vitals import LagProbe, RateMeter, Totals, Vitals
@@ -82,11 +82,11 @@ def test_a_heartbeat_tells_of_devices_points_and_what_the_file_asks_for() -> Non
     state = facts.devices["plc"].state
     state.connection_errors, state.last_error = 3, "Connection refused"
     state.next_attempt_mono = 107.5
-    beat = build(facts, sequence=4, samples_per_s=1.5, loop_lag_ms=0.2, now_mono=100.0)
+    beat = build(facts, sequence=4, samples_per_s=1.5, loop_lag_ms=0.2)
     assert beat.expected_samples_per_s == pytest.approx(6.1)
     assert beat.shortest_interval_s == 0.5
     assert beat.spool.samples_in == 5
-    (link,) = beat.connections
+    link = connection_of(facts, facts.config.devices[0], now_mono=100.0)
     assert (link.device_ip, link.device_port, link.protocol_type) == ("10.0.0.1", 502, "modbus")
     assert (link.points, link.bad_points) == (4, 4)
     assert link.next_attempt_in_s == 7.5
