@@ -137,7 +137,8 @@ class DeviceTask:
         self._ring()
 
     def _set_device(self, device: AnyDevice) -> None:
-        groups = groups_of(device, self._origin_mono, self._outlet.punctuality_of)
+        place, punctuality_of = self.state.place, self._outlet.punctuality_of
+        groups = groups_of(device, self._origin_mono, punctuality_of, place)
         for group_id, group in groups.items():
             before = self._groups.get(group_id)
             if before is not None and before.fingerprint == group.fingerprint:

@@ -35,6 +35,7 @@ class GroupState:
         points: Iterable[AnyPoint],
         origin_mono: float,
         punctuality_of: PunctualityOf,
+        place: int = 0,
     ) -> None:
         rules: dict[str, Rule] = {}
         fingerprint = hash(repr(group))
@@ -48,9 +49,9 @@ class GroupState:
         """
         self.id = group.id
         self._device_id = device_id
-        phase = group.phase_s
         self._origin_mono = origin_mono
-        self._phase_s = phase_s(device_id, group.interval_s) if phase is None else phase
+        self._phase_s = group.phase_s
+        self._place = place
         self._interval_s = group.interval_s
         self._punctuality_of = punctuality_of
         self._gate = Gate(rules) if any(map(_is_rule, rules.values())) else None
@@ -72,7 +73,8 @@ class GroupState:
     def set_factor(self, factor: float) -> None:
         """Keep ``factor`` times the configured interval from now on."""
         interval_s = self._interval_s * factor
-        self.schedule = Schedule(self._origin_mono + self._phase_s, interval_s)
+        phase = phase_s(self._place, interval_s) if self._phase_s is None else self._phase_s
+        self.schedule = Schedule(self._origin_mono + phase, interval_s)
         self.schedule.join(time.monotonic())
         self.renew_punctuality()
 
@@ -150,13 +152,17 @@ class GroupState:
 
 
 def groups_of(
-    device: AnyDevice, origin_mono: float, punctuality_of: PunctualityOf
+    device: AnyDevice, origin_mono: float, punctuality_of: PunctualityOf, place: int = 0
 ) -> dict[str, GroupState]:
-    """Return the groups of ``device`` that have points."""
+    """Return the groups of ``device`` that have points.
+
+    Args:
+        place: Of the device among the others, which decides when in an interval it has its turn.
+    """
     groups = {}
     for group in device.groups:
         points = (point for point in device.points if point.group == group.id)
-        state = GroupState(device.id, group, points, origin_mono, punctuality_of)
+        state = GroupState(device.id, group, points, origin_mono, punctuality_of, place)
         if state.points:
             groups[group.id] = state
     return groups

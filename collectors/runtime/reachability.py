@@ -15,8 +15,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class DeviceState:
-    """What the heartbeat tells of one device. Counters run since the process started."""
+    """What the heartbeat tells of one device. Counters run since the process started.
 
+    Attributes:
+        place: Among the devices of this process, in the order in which they were started first.
+    """
+
+    place: int = 0
     traffic: Traffic = field(default_factory=Traffic)
     is_connected: bool = False
     since: datetime | None = None

@@ -63,6 +63,7 @@ class Runner:
         )
         self._desk = CommandDesk(hands, self._vitals.outcomes, self._beater.beat_soon)
         self._origin_mono = time.monotonic()
+        self._places = 0
         self._commands: asyncio.Queue[signal.Signals | BaseException] = asyncio.Queue()
         self._asked_to_stop = asyncio.Event()
         self._changing = asyncio.Lock()
@@ -162,9 +163,10 @@ class Runner:
         make_driver = functools.partial(
             create_driver, self._vitals.config.protocol, device, home=self._home
         )
-        task = DeviceTask(
-            device, make_driver, self._outlet, self._origin_mono, state or DeviceState()
-        )
+        if state is None:
+            state = DeviceState(place=self._places)
+            self._places += 1
+        task = DeviceTask(device, make_driver, self._outlet, self._origin_mono, state)
         task.digest = packed.digest
         if self._vitals.frequency_factor != 1:
             task.set_factor(self._vitals.frequency_factor)
@@ -263,6 +265,8 @@ def _settle_memory() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    # Otherwise a quarter of what is frozen would have to pile up before the next full collection.
+    gc.collect()
 
 
 def _adopt(task: DeviceTask, packed: PackedDevice) -> bool:
