@@ -14,7 +14,9 @@ from control_plane.alerting.gathering import Gatherer, Sources
 from control_plane.alerting.service import AlertService, Outlets
 from control_plane.alerting.spool_limits import SpoolLimits
 from control_plane.alerting.view import alert_json
+from control_plane.audit_commands import AuditCommands
 from control_plane.auditor import Auditor
+from control_plane.auth.gate import Gate
 from control_plane.clock import Clock
 from control_plane.domain.recovery import Decision, RecoveryAction
 from control_plane.live.hub import Hub
@@ -63,6 +65,8 @@ class Watched:
     monitor: Monitor
     recovery: RecoveryService
     hub: Hub
+    gate: Gate
+    audit: AuditCommands
 
 
 def build_alerts(
@@ -90,6 +94,8 @@ def build_alerts(
         disk=disk,
         spool_limits=SpoolLimits(settings.collectors_dir).read,
         live_dropped=lambda: hub.cut_off,
+        banned=watched.gate.banned,
+        audit_findings=lambda: watched.audit.findings,
         notify_queued=notifier.queued_count,
         maintenance=maintenance,
         given_up=lambda: _given_up(watched.recovery.latest()),

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from control_plane.auditor import Auditor
-from control_plane.auth.permissions import Actor, Permission
+from control_plane.auth.permissions import Actor, Permission, Role
 from control_plane.storage.audit import AuditFilter, AuditRow
 from control_plane.storage.audit_check import ChainReport, check_chain
 
@@ -17,6 +18,10 @@ MEDIA_TYPES: Final[dict[AuditForm, str]] = {
     "csv": "text/csv; charset=utf-8",
     "jsonl": "application/x-ndjson",
 }
+log = logging.getLogger(__name__)
+
+CHECK_EVERY_S: Final = 3600.0
+_SCHEDULER: Final = Actor(name="scheduler", role=Role.ADMIN, origin="control-plane")
 _COLUMNS: Final = (
     "id", "at", "actor", "origin", "action", "target", "outcome", "detail", "mac"
 )  # fmt: skip
@@ -30,6 +35,8 @@ class AuditCommands:
 
     def __init__(self, audit: Auditor) -> None:
         self._audit = audit
+        self.findings = 0
+        """What the newest check of this process found."""
 
     def entries(
         self, actor: Actor, wanted: AuditFilter, before_id: int, limit: int
@@ -49,7 +56,22 @@ class AuditCommands:
         outcome = "done" if report.is_sound else "failed"
         detail = f"entries={report.entries} problems={report.problem_count}"
         self._audit.note(actor, "audit.verify", "*", outcome, detail)
+        self.findings = report.problem_count
         return report
+
+    def watch(self) -> None:
+        """Check the chain; what is found is an entry, an error in the log and, through
+        :attr:`findings`, an alert. Raises StorageError."""
+        report = check_chain(self._audit.trail)
+        if report.problem_count not in (0, self.findings):
+            detail = f"entries={report.entries} problems={report.problem_count}"
+            self._audit.note(_SCHEDULER, "audit.verify", "*", "failed", detail)
+            for each in report.problems:
+                log.error(
+                    "the audit trail was tampered with",
+                    extra={"finding": each.code, "first": each.first_id, "last": each.last_id},
+                )
+        self.findings = report.problem_count
 
     def export(self, actor: Actor, wanted: AuditFilter, form: AuditForm) -> Iterator[bytes]:
         """Return the entries that match, oldest first, as a file in pieces.

@@ -10,6 +10,7 @@ from collectors.contract.store_urls import StoreUrlError
 from collectors.history.read import HistoryReader
 from collectors.history.readers import open_reader
 from control_plane.alert_parts import AlertParts, Watched, build_alerts
+from control_plane.audit_commands import CHECK_EVERY_S
 from control_plane.clock import Clock, SystemClock
 from control_plane.console import Console, build_console
 from control_plane.errors import SettingsError, StorageError
@@ -61,7 +62,13 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
     hub.add_stream(log_streams)
     recovery = build_recovery(console)
     monitor.tell(lambda picture: recovery.consider(list(picture.processes.values())))
-    watched = Watched(monitor=monitor, recovery=recovery, hub=hub)
+    watched = Watched(
+        monitor=monitor,
+        recovery=recovery,
+        hub=hub,
+        gate=console.gate,
+        audit=console.audit_commands,
+    )
     alerts = build_alerts(settings, console.database, console.audit, clock, watched)
     scheduler = Scheduler(_jobs(console, monitor, process_history, alerts))
     monitor.tell(lambda picture: console.collector_configs.notice(_file_revisions(picture)))
@@ -147,6 +154,7 @@ def _jobs(
             run=lambda: console.accounts.remove_ended_sessions(now()),
             every_s=600,
         ),
+        Job(id="audit_check", run=console.audit_commands.watch, every_s=CHECK_EVERY_S),
         Job(id="audit_anchor", run=lambda: _anchor_audit(console), every_s=ANCHOR_EVERY_S),
         Job(
             id="history_retention",

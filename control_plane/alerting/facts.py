@@ -23,6 +23,8 @@ class OwnFigures:
         live_dropped: Listeners of the live channel cut off in the last five minutes: too slow.
         notify_queued: Notices that wait to be sent.
         database_error: Why the state database cannot be used now, ``None`` if it can.
+        banned: Addresses that are shut out now.
+        audit_findings: Places where the audit trail was tampered with.
     """
 
     look_age_s: float = 0.0
@@ -30,6 +32,8 @@ class OwnFigures:
     live_dropped: int = 0
     notify_queued: int = 0
     database_error: str | None = None
+    banned: tuple[str, ...] = ()
+    audit_findings: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

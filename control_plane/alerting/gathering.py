@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
@@ -55,6 +55,8 @@ class Sources:
         spool_limits: Bytes that each collector's spool may take.
         live_dropped: Listeners cut off since the start.
         notify_queued: Notices that wait.
+        banned: Addresses that are shut out.
+        audit_findings: What the newest check of the audit trail found.
         maintenance: Processes that people work on.
         given_up: Processes that automatic recovery leaves to people, and why.
         recovered: How often automatic recovery has restarted a process, and why the last time, in
@@ -74,6 +76,8 @@ class Sources:
     given_up: Callable[[], Mapping[str, tuple[str, str]]]
     recovered: Callable[[], Mapping[str, tuple[int, str, str]]]
     commanded: Callable[[], frozenset[str]]
+    banned: Callable[[], Sequence[str]] = tuple
+    audit_findings: Callable[[], int] = int
 
 
 @dataclass(slots=True)
@@ -140,6 +144,8 @@ class Gatherer:
                 live_dropped=self._live_dropped(mono),
                 notify_queued=self._sources.notify_queued(),
                 database_error=database_error,
+                banned=tuple(self._sources.banned()),
+                audit_findings=self._sources.audit_findings(),
             ),
             maintenance=self._maintenance.newest(mono),
             given_up=self._sources.given_up(),

@@ -13,6 +13,7 @@ HISTORIAN_SILENT_S: Final = 15.0
 _GB: Final = 1_000_000_000
 _DISK_CRITICAL_PERCENT, _DISK_CRITICAL_BYTES = 5.0, _GB // 4
 _DISK_LEAST_BYTES = _GB
+_SHOWN_ADDRESSES = 3
 _DISK_SLACK = 2.0
 """Per cent above the limit at which an alert about the disk ends."""
 
@@ -56,6 +57,7 @@ def judge_installation(
         *_clock(here),
         *_monitor(here),
         *_outlets(here),
+        *_attacks(here),
     ]
 
 
@@ -168,3 +170,19 @@ def _outlets(here: _Here) -> list[Condition]:
         params = {"error": own.database_error}
         found.append(here.condition("state_database", AlertSeverity.CRITICAL, params))
     return found
+
+
+def _attacks(here: _Here) -> list[Condition]:
+    own, found = here.facts.own, []
+    if own.banned:
+        params: dict[str, object] = {"count": len(own.banned), "addresses": _few(own.banned)}
+        found.append(here.condition("client_banned", AlertSeverity.WARNING, params))
+    if own.audit_findings:
+        params = {"count": own.audit_findings}
+        found.append(here.condition("audit_trail", AlertSeverity.CRITICAL, params))
+    return found
+
+
+def _few(addresses: tuple[str, ...]) -> str:
+    more = ", …" if len(addresses) > _SHOWN_ADDRESSES else ""
+    return ", ".join(addresses[:_SHOWN_ADDRESSES]) + more

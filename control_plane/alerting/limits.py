@@ -57,6 +57,8 @@ DEFAULT_RULES: Final[Mapping[str, RuleLimits]] = {
     "live_dropped": RuleLimits(clear_s=60.0),
     "notify_queue": RuleLimits(for_s=60.0, clear_s=30.0, threshold=200.0),
     "state_database": RuleLimits(for_s=10.0),
+    "client_banned": RuleLimits(clear_s=60.0),
+    "audit_trail": RuleLimits(),
 }
 """Thresholds: % of a core, MB, lines in 5 min, % of requests, % of the spool, s, % free, ms."""
 

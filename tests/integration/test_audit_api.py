@@ -214,3 +214,15 @@ def test_the_command_line_manages_people_and_tokens(plane: ControlPlane, tmp_pat
     assert client.get("/api/v1/processes").status_code == 401
     entries = plane.console.audit.trail.entries(AuditFilter(action="user.*"))
     assert all(row.event.actor.startswith("console:") for row in entries)
+
+
+def test_the_control_plane_itself_finds_out_and_says_so_once(plane: ControlPlane) -> None:
+    commands = plane.console.audit_commands
+    commands.watch()
+    assert commands.findings == 0
+    tamper(plane, "UPDATE audit SET actor = 'carol' WHERE id = 2")
+    for _ in range(2):
+        commands.watch()
+        assert commands.findings == 1
+    (entry,) = plane.console.audit.trail.entries(AuditFilter(action="audit.verify"))
+    assert (entry.event.actor, entry.event.outcome) == ("scheduler", "failed")

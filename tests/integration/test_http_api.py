@@ -290,7 +290,7 @@ def test_scheduled_jobs_are_listed_with_their_next_run(
     system = client.get("/api/v1/system", headers=bearer(plane, Role.VIEWER)).json
     assert {job["id"] for job in system["scheduler"]} == {
         "health_check", "ended_sessions", "history_retention", "alert_retention",
-        "audit_anchor", "database_checkpoint", "log_seals", "log_verification",
+        "audit_anchor", "audit_check", "database_checkpoint", "log_seals", "log_verification",
     }  # fmt: skip
     assert all(job["next_run_at"].endswith("Z") for job in system["scheduler"])
     assert 0 < system["host"]["disk_percent"] <= 100

@@ -231,6 +231,8 @@ OWN = {
     "live_dropped": {"own": OwnFigures(live_dropped=3)},
     "notify_queue": {"own": OwnFigures(notify_queued=500)},
     "state_database": {"own": OwnFigures(database_error="disk I/O error")},
+    "client_banned": {"own": OwnFigures(banned=("192.0.2.1", "192.0.2.2", "192.0.2.3", "::1"))},
+    "audit_trail": {"own": OwnFigures(audit_findings=2)},
     "records_missing": {"storage": replace(STORED, ledgers=(
         StoreLedger(collector="line1", store="embedded", records_missing=2),
     ))},
