@@ -21,6 +21,8 @@ _GOOD = (int(Quality.GOOD), 0)
 _EARLY = 8
 """A value may be repeated an eighth of its longest silence early, so that repeats come together
 and not one by one in each cycle."""
+_SET_BACK_NS = 1_000_000_000
+"""The clock may be set back by less: a repeat comes that much later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class Gate:
             "d", [_NO_BAND if r.deadband is None else r.deadband for r in rules.values()]
         )
         self._silence_ns = array("q", [int(rule.max_silence_s * 1e9) for rule in rules.values()])
+        self._newest_ns = 0
         self._clamps = [(i, *rule.clamp) for i, rule in enumerate(rules.values()) if rule.clamp]
         self._start_over()
 
@@ -78,6 +81,7 @@ class Gate:
         """Return which readings to store, in order, and take them as stored; ``None`` is all."""
         if not self._has_bands:
             return None
+        self._note_time(columns)
         if not self._is_regular(columns.points):
             return self._kept_one_by_one(columns, range(len(columns)))
         try:
@@ -85,6 +89,15 @@ class Gate:
         except TypeError:
             self._has_texts = True  # a text cannot be subtracted
             return self._kept_at_once(columns)
+
+    def _note_time(self, columns: Columns) -> None:
+        """Start over where the clock was set back: no point would be due for as long as that."""
+        if not len(columns):
+            return
+        now_ns = columns.received_ns[-1]
+        if now_ns < self._newest_ns - _SET_BACK_NS:
+            self._start_over()
+        self._newest_ns = now_ns
 
     def _kept_at_once(self, columns: Columns) -> list[int]:
         """Return the places of a whole reading to store; good numbers are judged together."""

@@ -75,6 +75,19 @@ def test_an_unchanged_value_is_repeated_within_its_longest_silence() -> None:
     assert len(times) <= 13
 
 
+def test_a_clock_that_is_set_back_makes_no_point_silent() -> None:
+    quiet = gate(Rule(deadband=1.0, max_silence_s=10), Rule(deadband=1.0, max_silence_s=10))
+
+    def times_from(start_s: int) -> list[int]:
+        readings = ((t, columns([5, 5], at_s=t)) for t in range(start_s, start_s + 40))
+        return [t for t, reading in readings if stored(quiet, reading)]
+
+    assert times_from(10_000)[0] == 10_000
+    after = times_from(6_000)
+    assert after[0] == 6_000
+    assert all(b - a <= 10 for a, b in pairwise(after))
+
+
 def test_a_bad_reading_is_stored_once_and_so_is_the_good_one_after_it() -> None:
     watch = gate(Rule(deadband=100.0), Rule(deadband=100.0))
     assert stored(watch, columns([1, 1])) == [0, 1]
