@@ -31,6 +31,8 @@ REMOTE_EVERY_S: Final = 0.25
 _BREATH_S: Final = 0.005
 """Even with more to read other threads get their turn."""
 _MAX_LINES: Final = 10_000
+_CATCH_UP_LINES: Final = 300
+"""A reading of who catches up, so that its connection can take them all."""
 _FAR_BYTES: Final = 8 << 20
 """Whoever comes back from farther away gets the newest lines and is told that some are missing."""
 _TAIL_S: Final = 0.1
@@ -135,11 +137,11 @@ class NodeTail:
             groups.setdefault(seat.place or _NOWHERE, []).append(seat)
         first: Cursor | None = None
         is_behind = False
-        for place, group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        for place, group in sorted(groups.items(), key=_order):
             if first is not None and first.inode == place.inode and first.offset <= place.offset:
                 continue  # The first one will come by here.
             end = self._read_on(name, place, group, first)
-            is_behind = is_behind or (end != place and (first is not None or self._is_full))
+            is_behind = is_behind or (end != place and self._is_full)
             first = first or end
         return is_behind
 
@@ -147,8 +149,10 @@ class NodeTail:
         self, name: str, place: Cursor, group: list[Seat], border: Cursor | None
     ) -> Cursor:
         """Read one portion, not past ``border``, and give it to seats at the same place."""
-        read = self._source.raw_reader(name).after(place, _MAX_LINES)
-        self._is_full = len(read.lines) >= _MAX_LINES // 4
+        is_slow = any(seat.is_catching_up for seat in group)
+        most = _CATCH_UP_LINES if is_slow else _MAX_LINES
+        read = self._source.raw_reader(name).after(place, most)
+        self._is_full = not is_slow and len(read.lines) >= _MAX_LINES // 4
         if not read.readable or (not read.lines and not read.reset):
             for seat in group:
                 seat.place = read.cursor if read.readable else place
@@ -159,6 +163,8 @@ class NodeTail:
             count = _before(places, border)
             if count < len(places):
                 places, lines, end = places[:count], lines[:count], border
+        for seat in group:
+            seat.is_catching_up = seat.is_catching_up and end != border and len(lines) == most
         batch = self._processor.batch(name, lines)
         held = self._held(name, batch.raw, places)
         if held is not None:
@@ -186,7 +192,7 @@ class NodeTail:
             if seat.after is not None:
                 left = _bytes_after(book, seat.after)
                 if left is not None and left <= _FAR_BYTES:
-                    seat.place = seat.after
+                    seat.go_on(seat.after)
                     return
             last = book.stretches[-1] if book.stretches else None
             seat.place = last.place(last.end) if last else _NOWHERE
@@ -253,6 +259,11 @@ class LogTailer:
                 every_s = LOCAL_EVERY_S if name == self._local_node else REMOTE_EVERY_S
                 self._nodes[name] = NodeTail(self._source, self._processor, every_s)
             return self._nodes[name]
+
+
+def _order(group: tuple[Cursor, list[Seat]]) -> tuple[bool, int]:
+    """Who has caught up is not held up by who has not."""
+    return any(seat.is_catching_up for seat in group[1]), -len(group[1])
 
 
 def _before(places: list[Cursor], border: Cursor) -> int:

@@ -17,8 +17,11 @@ from control_plane.logs.search import SearchPage
 LINES_PER_S: Final = 2000
 """A watcher gets at most so many lines a second, over all its logs; of more, the newest."""
 BYTES_PER_S: Final = 1 << 20
+CATCH_UP_LINES: Final = 50_000
+"""So many more gets who goes on where it was, a little at a time."""
 _LOOKED_AT: Final = 2000
 """So many lines of one reading are taken apart for one filter."""
+_USUAL_LINE_BYTES: Final = 300
 _MESSAGE_BYTES: Final = 32 * 1024
 _TELL_SKIPPED_S: Final = 0.25
 
@@ -42,6 +45,7 @@ class Watch:
         self.send = send
         self.is_closed = False
         self.lines_left = float(LINES_PER_S)
+        """More than that only for who catches up."""
         self.bytes_left = float(BYTES_PER_S)
         self._filled_mono = time.monotonic()
 
@@ -53,8 +57,9 @@ class Watch:
         """Add to the allowance what the time since the last call gives."""
         mono = time.monotonic()
         passed_s, self._filled_mono = mono - self._filled_mono, mono
-        self.lines_left = min(LINES_PER_S, self.lines_left + passed_s * LINES_PER_S)
-        self.bytes_left = min(BYTES_PER_S, self.bytes_left + passed_s * BYTES_PER_S)
+        for kept, most in (("lines_left", LINES_PER_S), ("bytes_left", BYTES_PER_S)):
+            left = getattr(self, kept)
+            setattr(self, kept, max(left, min(most, left + passed_s * most)))
 
 
 class News:
@@ -85,6 +90,7 @@ class Seat:
     name: str
     after: Cursor | None
     place: Cursor | None = None
+    is_catching_up: bool = False
     _skipped: int = 0
     _told_mono: float = field(default_factory=time.monotonic)
 
@@ -97,6 +103,13 @@ class Seat:
             self._send([news.shown(number) for number in picked], is_reset=news.is_reset)
         else:
             self.tell_skipped()
+
+    def go_on(self, place: Cursor) -> None:
+        """Begin where the watcher was before; it may get what it missed meanwhile."""
+        self.place = place
+        self.is_catching_up = True
+        self.watch.lines_left += CATCH_UP_LINES
+        self.watch.bytes_left += CATCH_UP_LINES * _USUAL_LINE_BYTES
 
     def give_tail(self, page: SearchPage | None, *, is_reset: bool) -> None:
         """Send the lines that were there before, and from where older ones can be asked for."""
