@@ -21,6 +21,13 @@ export const router = createRouter({
     },
     { path: '/alerts', name: 'alerts', component: () => import('@/pages/AlertsPage.vue') },
     { path: '/logs', name: 'logs', component: () => import('@/pages/LogsPage.vue') },
+    { path: '/config', name: 'configs', component: () => import('@/pages/ConfigsPage.vue') },
+    {
+      path: '/config/:name',
+      name: 'config',
+      component: () => import('@/pages/ConfigPage.vue'),
+      props: true,
+    },
     { path: '/system', name: 'system', component: () => import('@/pages/SystemPage.vue') },
     {
       path: '/sign-in',

@@ -77,12 +77,17 @@ export function configureClient(values: ClientContext): void {
 }
 
 interface RequestOptions {
-  method?: 'GET' | 'POST' | 'DELETE'
+  method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** Sent as JSON. */
   body?: unknown
+  /** Sent as it is; its type is in the headers. */
+  raw?: Blob
+  headers?: Readonly<Record<string, string>>
   signal?: AbortSignal | undefined
 }
 
-async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
+/** For the modules of this folder: one request, its answer or an ApiError. */
+export async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const response = await send(path, options)
   return (response.status === 204 ? undefined : await response.json()) as T
 }
@@ -92,6 +97,7 @@ async function send(path: string, options: RequestOptions): Promise<Response> {
   const headers: Record<string, string> = {
     Accept: 'application/json',
     'Accept-Language': context.language(),
+    ...options.headers,
   }
   const csrf = context.csrfToken()
   if (method !== 'GET' && csrf) headers['X-CSRF-Token'] = csrf
@@ -101,7 +107,7 @@ async function send(path: string, options: RequestOptions): Promise<Response> {
     response = await fetch(path, {
       method,
       headers,
-      body: options.body === undefined ? null : JSON.stringify(options.body),
+      body: options.raw ?? (options.body === undefined ? null : JSON.stringify(options.body)),
       signal: options.signal ?? null,
       credentials: 'same-origin',
       cache: 'no-store',

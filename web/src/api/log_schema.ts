@@ -1,6 +1,9 @@
 /** What the log routes take and answer: search, context, errors by kind. */
 
-import type { LogEntry, LogLevel, Params } from '@/api/schema'
+import type { components } from '@/api/openapi'
+import type { LogLevel } from '@/api/schema'
+
+type Schemas = components['schemas']
 
 /** Which lines are wanted; an empty text asks nothing. Times are ISO, or relative such as -15m. */
 export interface LogQuery {
@@ -12,20 +15,8 @@ export interface LogQuery {
 }
 
 /** A line and its place, which stays the same through rotations. */
-export interface FoundEntry extends LogEntry {
-  cursor: string
-}
-
-export interface LogSearchPage {
-  entries: FoundEntry[]
-  older: string | null
-  newer: string | null
-  /** False when the time for one page was up before the page was full. */
-  complete: boolean
-  /** The place that was asked for is in no file any more. */
-  lost: boolean
-  searched_bytes: number
-}
+export type FoundEntry = Schemas['FoundLine']
+export type LogSearchPage = Schemas['LogSearchPage']
 
 /** From which place on, and in which direction, a page is wanted. */
 export interface LogPlace {
@@ -33,30 +24,6 @@ export interface LogPlace {
   after?: string
 }
 
-export interface LogAround {
-  entries: FoundEntry[]
-  lost: boolean
-}
-
-interface LogError {
-  error_type: string
-  error_message: string
-  timestamp: string | null
-  process_name: string
-  severity: string
-  context: Params
-  suggested_action: string
-  fingerprint: string
-}
-
-export interface LogErrorGroup {
-  newest: LogError
-  count: number
-  first_at: string | null
-  last_at: string | null
-}
-
-export interface LogErrors {
-  errors: LogErrorGroup[]
-  complete: boolean
-}
+export type LogAround = Schemas['LogSurroundings']
+export type LogErrorGroup = Schemas['ErrorGroup']
+export type LogErrors = Schemas['LogErrors']

@@ -1,33 +1,9 @@
-import type { Check, CheckType, Params } from '@/api/schema'
+import type { components } from '@/api/openapi'
+
+type Schemas = components['schemas']
 
 /** A stretch in which one check said the same. */
-export interface CheckRun {
-  check_type: CheckType
-  from: string
-  to: string
-  status: Check['status']
-  code: string
-  params: Params
-}
-
+export type CheckRun = Schemas['RunView']
 /** What somebody did, and what came of it. */
-export interface NotedAction {
-  at: string
-  actor: string
-  action: string
-  outcome: string
-  detail: string
-}
-
-export interface Timeline {
-  from: string
-  to: string
-  /** Seconds between two recorded rounds of checks. */
-  round_s: number
-  runs: CheckRun[]
-  /** Where the score changed; null where it is not known. */
-  scores: [at: string, score: number | null][]
-  /** Restarts that nobody asked for. */
-  restarts: string[]
-  actions: NotedAction[]
-}
+export type NotedAction = Schemas['ActionView']
+export type Timeline = Schemas['Timeline']

@@ -50,7 +50,7 @@ export function eventsOf(
         : [{ id: `r${alert.id}`, kind: 'resolved' as const, atMs: Date.parse(alert.resolved_at), severity: null, alert }]),
     ]),
     ...decisions
-      .filter(({ action, outcome }) => action !== 'none' && outcome !== 'none')
+      .filter(({ action, outcome }) => action !== 'no_action' && outcome !== 'none')
       .map((recovery) => ({
         id: `d${recovery.id}`,
         kind: 'recovery' as const,

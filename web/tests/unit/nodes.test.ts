@@ -21,6 +21,8 @@ const node = (name: string, values: Partial<NodeState> = {}): NodeState => ({
   error: null,
   tier: 'plugin',
   lag_ms: 1.25,
+  started_at: null,
+  observed_at: null,
   collectors: 3,
   collectors_running: 2,
   ...values,

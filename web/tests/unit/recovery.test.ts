@@ -19,6 +19,10 @@ afterEach(() => {
 const FROZEN: RecoveryState = {
   process: 'press',
   rule: 'frozen',
+  category: null,
+  wanted: 'restart_process',
+  attempt: 1,
+  facts: {},
   cause: 'it exists but does nothing',
   action: 'no_action',
   action_text: 'nothing',
@@ -37,6 +41,7 @@ const ROW: RecoveryRecord = {
   guard: null,
   reason: '',
   outcome: 'done',
+  detail: '',
 }
 const open = async (state: RecoveryState, past: RecoveryRecord[] = [], mayOperate = true) => {
   serve({

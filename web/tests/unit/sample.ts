@@ -31,7 +31,7 @@ export function health(status: Health['status'], ...abnormal: Check[]): Health {
   const checks = healthyChecks().map(
     (normal) => abnormal.find((one) => one.check_type === normal.check_type) ?? normal,
   )
-  return { status, since: '2026-11-23T04:00:00Z', confidence: 1, checks }
+  return { status, score: null, since: '2026-11-23T04:00:00Z', confidence: 1, checks }
 }
 
 export function device(values: Partial<Device> = {}): Device {
@@ -54,6 +54,11 @@ export function device(values: Partial<Device> = {}): Device {
     bad_points: 0,
     shortest_interval_s: 0.5,
     next_attempt_in_s: null,
+    is_parked: false,
+    reconnects: 0,
+    late_cycles: 0,
+    skipped_cycles: 0,
+    lost_changes: 0,
     ...values,
   }
 }
@@ -90,6 +95,9 @@ export function collector(name: string, values: Partial<ProcessStatus> = {}): Pr
     last_data_time: '2026-11-23T05:00:00Z',
     samples_total: 1000,
     shortest_interval_s: 1,
+    cycles_last_minute: 60,
+    skipped_cycles: 0,
+    frequency_factor: 1,
     health_score: 100,
     error_count_24h: 0,
     config_file: `/srv/daq/collectors.d/${name}.toml`,
