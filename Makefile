@@ -66,9 +66,10 @@ wheel: $(RUN_STAMP) $(PANEL_STAMP) ## Build dist/daqplane-*.whl, which carries t
 	@rm -rf build
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation --disable-pip-version-check --wheel-dir dist .
 
-openapi: $(DEV_STAMP) ## Write docs/openapi.json anew, from the routes
+openapi: $(DEV_STAMP) $(NODE_MODULES) ## Write docs/openapi.json and the panel's types anew, from the routes
 	@$(BIN)/daqplane openapi > docs/openapi.json.new
 	mv docs/openapi.json.new docs/openapi.json
+	.ci/node.sh npm --prefix web run --silent types
 
 lock: $(DEV_STAMP) ## Choose new versions and write the lock files (needs uv)
 	@uv pip compile -q --generate-hashes --python-version 3.11 --universal --no-header --extra build --extra postgres setup.cfg -o requirements.lock

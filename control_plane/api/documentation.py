@@ -11,7 +11,8 @@ from flask import Blueprint, Response, current_app, jsonify
 from collectors.contract.messages import sentence
 from control_plane.api.endpoint import endpoint
 from control_plane.api.errors import language_of_request
-from control_plane.api.openapi import Document, openapi_document
+from control_plane.api.openapi import openapi_document
+from control_plane.api.openapi_types import Document
 from control_plane.auth.permissions import Permission
 
 

@@ -14,6 +14,7 @@ from collectors.contract.config_problems import ConfigError
 from collectors.points_table.problems import TableError
 from control_plane.api.endpoint import Declaration, declaration_of
 from control_plane.api.errors import status_of
+from control_plane.api.openapi_types import Document, tidied
 from control_plane.auth.permissions import Permission, Role, allows
 from control_plane.errors import (
     BadInput,
@@ -25,8 +26,6 @@ from control_plane.errors import (
     UnsupportedMedia,
 )
 from control_plane.version import VERSION
-
-Document = dict[str, Any]
 
 _PREFIX: Final = "/api/"
 _DESCRIPTION: Final = (
@@ -111,8 +110,9 @@ def openapi_document(app: Flask) -> Document:
             name = of_operation[operation["operationId"]]
             _complete(operation, declarations[name], app.view_functions[name])
     components = document["components"]
-    components["schemas"] = _without_titles(components["schemas"])
     components["responses"] = _problems(document)
+    document = tidied(document)
+    components = document["components"]
     components["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer"},
         "session": {"type": "apiKey", "in": "cookie", "name": "daq_session"},
@@ -269,16 +269,3 @@ def _errors(declared: Declaration) -> list[type[Exception]]:
 
 def _code(kind: type[Exception]) -> str:
     return str(getattr(kind, "code", _FOREIGN_CODES.get(kind)))
-
-
-def _without_titles(node: Any) -> Any:
-    """pydantic repeats each key as a title, which says nothing."""
-    if isinstance(node, list):
-        return [_without_titles(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: _without_titles(each)
-        for key, each in node.items()
-        if not (key == "title" and isinstance(each, str) and ("type" in node or len(node) > 1))
-    }

@@ -12,6 +12,7 @@ from control_plane.api.endpoint import endpoint
 from control_plane.api.history_query import TimeRange, span_of_request
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
+from control_plane.domain.health import HealthCheckType, HealthStatus
 from control_plane.errors import BadRequest, UnknownProcess
 from control_plane.storage.process_timeline import Judgement, ProcessTimeline
 
@@ -39,10 +40,10 @@ class RunView(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    check_type: str
+    check_type: HealthCheckType
     start: Annotated[datetime, Field(alias="from")]
     end: Annotated[datetime, Field(alias="to")]
-    status: str
+    status: HealthStatus
     code: str
     params: dict[str, Any]
 
@@ -134,7 +135,7 @@ def _says(check: dict[str, Any]) -> tuple[object, object]:
 
 def _run(run: _Run) -> RunView:
     return RunView(
-        check_type=run.check_type,
+        check_type=HealthCheckType(run.check_type),
         start=run.start,
         end=run.end,
         status=run.check["status"],
