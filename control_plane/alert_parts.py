@@ -94,7 +94,7 @@ def build_alerts(
         disk=disk,
         spool_limits=SpoolLimits(settings.collectors_dir).read,
         live_dropped=lambda: hub.cut_off,
-        banned=watched.gate.banned,
+        banned=lambda: sorted({*watched.gate.banned(), *hub.banned()}),
         audit_findings=lambda: watched.audit.findings,
         notify_queued=notifier.queued_count,
         maintenance=maintenance,

@@ -195,6 +195,8 @@ def _ourselves(plane: ControlPlane) -> Iterable[Family]:
     uptime_s = (console.clock.now() - plane.started_at).total_seconds()
     cut_off = Family("daq_live_cut_off_total", "counter", "Panels too slow to keep up.")
     cut_off.add(hub.cut_off)
+    bans = Family("daq_live_bans_total", "counter", "Clients kept out because they misbehaved.")
+    bans.add(hub.bans)
     cpu = Family("daq_control_plane_cpu_seconds_total", "counter", "CPU time of the process.")
     cpu.add(time.process_time())
     disk_free_bytes = shutil.disk_usage(console.settings.home).free
@@ -204,6 +206,7 @@ def _ourselves(plane: ControlPlane) -> Iterable[Family]:
         gauge("daq_look_age_seconds", "Since the newest look.", monitor.picture_age_s()),
         gauge("daq_live_clients", "Panels connected.", hub.client_count),
         cut_off,
+        bans,
         gauge("daq_control_plane_uptime_seconds", "Since its start.", uptime_s),
         gauge("daq_control_plane_threads", "Threads of the process.", threading.active_count()),
         cpu,

@@ -75,6 +75,10 @@ class Hub:
         """Clients that were kept out for a while, since the start."""
         return self._seats.bans
 
+    def banned(self) -> list[str]:
+        """Return the addresses from which somebody is kept out now."""
+        return self._seats.banned()
+
     @property
     def topics(self) -> Mapping[str, Topic]:
         return self._board.topics

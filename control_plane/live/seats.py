@@ -86,6 +86,13 @@ class Seats:
                 _count_down(self._users, visitor.user)
                 _count_down(self._addresses, visitor.address)
 
+    def banned(self) -> list[str]:
+        """Return the addresses from which somebody is kept out now."""
+        now = self._monotonic()
+        with self._lock:
+            found = {who[1] for who, r in self._records.items() if r.banned_until_mono > now}
+        return sorted(found)
+
     def note_offence(self, visitor: Visitor) -> float | None:
         """Count one; return for how many seconds that earns a ban, if it does."""
         now, who = self._monotonic(), (visitor.user, visitor.address)

@@ -23,7 +23,7 @@ PASSWORD = "a long password"
 ME = Actor(name="console:test", role=Role.ADMIN, origin="console")
 # The same server with shorter times; each frame is checked before it is sent.
 SERVE = """
-import functools
+import functools, os, threading, time
 from control_plane import bootstrap, server
 from control_plane.live.hub import Hub
 from control_plane.live.frames import Burst
@@ -36,8 +36,21 @@ class Checked(Hub):
     def start(self):
         Burst.check = FrameCheck(self.topics)
         super().start()
+        if "TEST_PUBLISH_PER_S" in os.environ:
+            threading.Thread(target=self.make_up, daemon=True).start()
 
-bootstrap.Hub = functools.partial(Checked, pace=Pace(heartbeat_s=0.5, session_s=0.2))
+    def make_up(self):
+        pause_s = 1 / float(os.environ["TEST_PUBLISH_PER_S"])
+        for number in range(1_000_000):
+            name = f"made-up-{number % 50} " + "x" * 2000
+            self.publish("performance", name, {
+                "process_name": name, "timestamp": "2026-01-31T00:00:00Z", "cpu_percent": 1.0,
+                "memory_mb": 1.0, "data_points_per_minute": float(number), "error_rate": 0.0,
+                "response_time_ms": None,
+            })
+            time.sleep(pause_s)
+
+bootstrap.Hub = functools.partial(Checked, pace=Pace(heartbeat_s=0.5, session_s=0.2, stuck_s=1.0))
 server.serve(load_settings())
 """
 
