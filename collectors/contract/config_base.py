@@ -134,13 +134,13 @@ class Device(Strict):
     points: tuple[Point, ...]
 
     def __post_init__(self) -> None:
-        reject_duplicates("group", [group.id for group in self.groups])
-        reject_duplicates("point", [point.name for point in self.points])
+        reject_duplicates("group", "id", [group.id for group in self.groups])
+        reject_duplicates("point", "name", [point.name for point in self.points])
         known = [group.id for group in self.groups]
-        for point in self.points:
+        for index, point in enumerate(self.points):
             if point.group not in known:
                 named = {"point": point.name, "group": point.group, "known": ", ".join(known)}
-                raise Rejected(Fault("unknown_group", named))
+                raise Rejected(Fault("unknown_group", named, ("points", index, "group")))
 
     def with_points(self, *points: Point) -> Self:
         """Return the device with these points only; thousands of them cost megabytes."""
@@ -169,22 +169,28 @@ class Collector(Strict):
     devices: tuple[Device, ...]
 
     def __post_init__(self) -> None:
-        reject_duplicates("device", [device.id for device in self.devices])
+        reject_duplicates("device", "id", [device.id for device in self.devices])
 
 
-def reject_duplicates(kind: str, names: list[str]) -> None:
+def reject_duplicates(kind: str, key: str, names: list[str]) -> None:
     seen: set[str] = set()
-    for name in names:
+    for index, name in enumerate(names):
         if name in seen:
-            raise Rejected(Fault("duplicate", {"kind": kind, "name": name}))
+            named = {"kind": kind, "name": name}
+            raise Rejected(Fault("duplicate", named, (f"{kind}s", index, key)))
         seen.add(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritablePlace:
-    """Where a writable point lies: ``count`` units of ``area`` from ``start`` on."""
+    """Where a writable point lies: ``count`` units of ``area`` from ``start`` on.
+
+    Attributes:
+        index: Of the point in its device.
+    """
 
     point: str
+    index: int
     area: str
     start: int
     count: int
@@ -195,7 +201,8 @@ def reject_overlapping_writables(places: Sequence[WritablePlace]) -> None:
     last: WritablePlace | None = None
     for place in sorted(places, key=lambda place: (place.area, place.start)):
         if last and last.area == place.area and place.start < last.start + last.count:
-            raise Rejected(Fault("overlap", {"a": last.point, "b": place.point}))
+            named = {"a": last.point, "b": place.point}
+            raise Rejected(Fault("overlap", named, ("points", place.index, "address")))
         if last is None or last.area != place.area or _end(place) > _end(last):
             last = place
 
@@ -210,7 +217,7 @@ def reject_overrun(address: str, last: int, limit: int) -> None:
 
 
 def reject_long_points(points: Sequence[WordPoint], key: str, limit: int) -> None:
-    for point in points:
+    for index, point in enumerate(points):
         if point.words > limit:
             named = {"point": point.name, "words": point.words, "limit_key": key, "le": limit}
-            raise Rejected(Fault("point_too_long", named))
+            raise Rejected(Fault("point_too_long", named, ("points", index)))

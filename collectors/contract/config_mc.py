@@ -131,7 +131,9 @@ class McDevice(Device):
         if faults:
             raise Rejected(*faults)
         reject_long_points(self.points, "max_words", self.word_limit)
-        reject_overlapping_writables([self._place(p) for p in self.points if p.writable])
+        reject_overlapping_writables(
+            [self._place(i, point) for i, point in enumerate(self.points) if point.writable]
+        )
 
     def _limit_faults(self) -> list[Fault]:
         return [
@@ -173,11 +175,15 @@ class McDevice(Device):
         )
         return self.profile.last_in_digits(radix)
 
-    def _place(self, point: McPoint) -> WritablePlace:
+    def _place(self, index: int, point: McPoint) -> WritablePlace:
         address = self.address_of(point)
-        numbers = 1 if address.kind.unit == "dword" else point.words
-        name = point.name
-        return WritablePlace(point=name, area=address.device, start=address.number, count=numbers)
+        return WritablePlace(
+            point=point.name,
+            index=index,
+            area=address.device,
+            start=address.number,
+            count=1 if address.kind.unit == "dword" else point.words,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,7 +123,7 @@ class ModbusDevice(Device):
         Device.__post_init__(self)
         reject_long_points(self.points, "max_registers", self.max_registers)
         reject_overlapping_writables(
-            [_writable_place(point) for point in self.points if point.writable]
+            [_writable_place(i, point) for i, point in enumerate(self.points) if point.writable]
         )
         if self.framing == "tls" and self.tls is None:
             raise Rejected(Fault("tls_needed"))
@@ -150,14 +150,13 @@ class ModbusCollector(Collector):
                     raise Rejected(Fault("different_gateway", {**params, **where}))
 
 
-def _writable_place(point: ModbusPoint) -> WritablePlace:
+def _writable_place(index: int, point: ModbusPoint) -> WritablePlace:
     """Return the bits that a write changes, so that two bits of a register do not overlap."""
     address = point.place
-    if address.is_bit_table:
-        return WritablePlace(point=point.name, area=address.table, start=address.offset, count=1)
-    first = _BITS_PER_REGISTER * address.offset
-    if address.bit is not None:
-        first, count = first + address.bit, 1
-    else:
-        count = _BITS_PER_REGISTER * point.words
-    return WritablePlace(point=point.name, area=address.table, start=first, count=count)
+    start, count = address.offset, 1
+    if not address.is_bit_table:
+        start = _BITS_PER_REGISTER * address.offset + (address.bit or 0)
+        count = _BITS_PER_REGISTER * point.words if address.bit is None else 1
+    return WritablePlace(
+        point=point.name, index=index, area=address.table, start=start, count=count
+    )

@@ -21,13 +21,11 @@ _COLUMNS = {
     "double_word": "type",
     "read_only_table": "writable",
     "bit_not_writable": "writable",
-    "overlap": "address",
     "past_end": "address",
     "point_too_long": "length",
     "bad_clamp": "clamp_low",
 }
 """Where to look if a rule is about several keys of a point."""
-_DEVICE_KEY = re.compile(r"devices\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,33 +213,17 @@ def _problem(
 ) -> TableProblem | ConfigProblem:
     """Return the problem with its row and column, or as it is if no row is to blame."""
     match = _POINT_KEY.fullmatch(problem.key)
-    column = _COLUMNS.get(problem.code, "")
-    if match is not None:
-        device = int(match[1])
-        edit: PointEdit | None = edits[device][int(match[2])]
-        column = {"clamp": "clamp_low"}.get(match[3], match[3]) or column
-    else:
-        device, edit = _named_point(problem, edits)
-    if edit is None or edit.row is None:
+    if match is None:
         return problem
+    device = int(match[1])
+    edit = edits[device][int(match[2])]
+    if edit.row is None:
+        return problem
+    column = {"clamp": "clamp_low"}.get(match[3], match[3]) or _COLUMNS.get(problem.code, "")
     near = ""
     if problem.code == "bad_address":
         near = _nearest_address(wanted, device, edit.settings.get(column))
     return TableProblem(file=table, row=edit.row, column=column, nearest=near, rule=problem)
-
-
-def _named_point(
-    problem: ConfigProblem, edits: Sequence[Sequence[PointEdit]]
-) -> tuple[int, PointEdit | None]:
-    """Return the point that a problem of a whole device names."""
-    match = _DEVICE_KEY.fullmatch(problem.key)
-    if match is None:
-        return 0, None
-    names = [problem.params.get(key) for key in ("point", "b", "a")]
-    for edit in edits[int(match[1])]:
-        if edit.settings.get("name") in names:
-            return int(match[1]), edit
-    return int(match[1]), None
 
 
 def _nearest_address(wanted: Mapping[str, Any], device: int, address: Any) -> str:

@@ -64,22 +64,25 @@ REFUSED: dict[str, tuple[str, str, str, str]] = {
     ),
     "number in a coil": (modbus(point("coil:1")), "devices[0].points[0]", "type_mismatch", "bool"),
     "two points of one name": (
-        modbus(point("holding:0"), point("holding:1")), "devices[0]", "duplicate", "own name",
+        modbus(point("holding:0"), point("holding:1")), "devices[0].points[1].name", "duplicate",
+        "own name",
     ),
-    "two devices of one name": (modbus() + modbus().removeprefix(HEAD), "", "duplicate", "name"),
+    "two devices of one name": (
+        modbus() + modbus().removeprefix(HEAD), "devices[1].id", "duplicate", "name",
+    ),
     "overlapping writable points": (
         modbus(
             point("holding:0", "a", type='"int32"', writable="true"),
             point("holding:1", "b", writable="true"),
         ),
-        "devices[0]", "overlap", "at most one",
+        "devices[0].points[1].address", "overlap", "at most one",
     ),
     "a writable bit inside a writable register": (
         modbus(
             point("holding:4", "a", writable="true"),
             point("holding:4.3", "b", type='"bool"', writable="true"),
         ),
-        "devices[0]", "overlap", "at most one",
+        "devices[0].points[1].address", "overlap", "at most one",
     ),
     "writable input": (
         modbus(point("input:0", writable="true")), "devices[0].points[0]", "read_only_table",
@@ -97,7 +100,7 @@ REFUSED: dict[str, tuple[str, str, str, str]] = {
     ),
     "a string longer than a request": (
         modbus(point("holding:0", type='"string"', length=20), more="max_registers = 10"),
-        "devices[0]", "point_too_long", "max_registers",
+        "devices[0].points[0]", "point_too_long", "max_registers",
     ),
     "interval of a millisecond": (
         modbus(more="groups = [{interval_s = 0.001}]"), "devices[0].groups[0].interval_s",

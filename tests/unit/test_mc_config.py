@@ -183,7 +183,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "a text longer than a request": (
         {"max_words": 4},
         point("D0", type="string", length=5),
-        "devices[0]",
+        "devices[0].points[0]",
         "point_too_long",
     ),
 }

@@ -212,7 +212,7 @@ plc1   | a    | D1      | int32 | TRUE
 plc1   | b    | D2      | int16 | TRUE
 plc2   | c    | D1      |       |
 """
-    assert places(text) == [(2, "address", "overlap", "")]
+    assert places(text) == [(3, "address", "overlap", "")]
 
 
 def test_headings_are_checked_before_anything_else() -> None:
