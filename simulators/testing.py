@@ -25,8 +25,8 @@ from simulators.faults import FaultKind
 from simulators.waveforms import Value
 
 _ROOT = Path(__file__).parents[1]
-_START_TIMEOUT_S = 60.0
-"""asyncua needs a second a server to start on an idle machine."""
+_START_TIMEOUT_S = 180.0
+"""asyncua needs a second a server on an idle machine, and a busy one can be ten times as slow."""
 _STOP_TIMEOUT_S = 5.0
 _LOOK_AGAIN_S = 0.01
 

@@ -9,7 +9,7 @@ whole.
 import bisect
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
@@ -22,6 +22,9 @@ from simulators.testing import RunningSimulator
 
 LEAST_READS = 10_000
 """Of points while each fault acts; and so many good values of the same devices, all right."""
+MOST_ROUNDS = 3
+"""So many times as planned, on a machine that is too slow for so many reads."""
+PATIENCE_S = 120.0
 MARGIN_S = 1.0
 """A machine that does other work besides is slow; the figures themselves are printed."""
 
@@ -30,39 +33,49 @@ MARGIN_S = 1.0
 class Recording:
     """What one run left behind; times in ns since the Unix epoch."""
 
-    samples: list
-    truth: list
-    began_ns: list
-    ended_ns: list
-    met: dict
+    samples: list = field(default_factory=list)
+    truth: list = field(default_factory=list)
+    began_ns: list = field(default_factory=list)
+    ended_ns: list = field(default_factory=list)
+    met: dict = field(default_factory=dict)
     """Kinds of faults that each device really had."""
-    failures: list
+    failures: list = field(default_factory=list)
     """Of each round: by device, the cycles in which not every point could be read."""
 
 
 def run(plant, tmp_path):
     simulator_path, collector_path = tmp_path / "sim.toml", tmp_path / "line1.toml"
     simulator_path.write_text(simulator_file(plant))
-    began, ended, failures = [], [], []
+    recording = Recording()
     with RunningSimulator(simulator_path, truth=tmp_path / "truth.jsonl") as simulator:
         collector_path.write_text(collector_file(plant, simulator.ports))
         with RunningCollector(collector_path, tmp_path) as collector:
-            before = collector.beat_with(all_read_since(datetime.now(UTC)), 60)
-            for number in range(plant.rounds):
-                began.append(time.time_ns())
-                for name, kind, options in plant.faults_in(number):
-                    simulator.fault(kind, device=name, **options)
-                time.sleep(plant.fault_s)  # the faults act for a known time: nothing to wait for
-                failures.append(connection_errors(collector.beat()) - connection_errors(before))
-                simulator.clear()
-                ended.append(time.time_ns())
-                collector.beat_with(all_read_since(datetime.now(UTC)), 30)
-                time.sleep(plant.calm_s)  # what is left of a fault may show later
-                before = collector.beat_with(all_read_since(datetime.now(UTC)), 30)
+            collector.beat_with(all_read_since(datetime.now(UTC)), PATIENCE_S)
+            for number in range(MOST_ROUNDS * plant.rounds):
+                if number >= plant.rounds and has_enough(plant, recording, collector.samples()):
+                    break
+                meet_faults(plant, number, simulator, collector, recording)
             collector.stop()
-        met = {device["id"]: set(device["counters"]["faults"]) for device in simulator.devices()}
+        recording.met = {
+            device["id"]: set(device["counters"]["faults"]) for device in simulator.devices()
+        }
         simulator.stop()
-        return Recording(collector.samples(), simulator.truth_lines(), began, ended, met, failures)
+        recording.samples = collector.samples()
+        recording.truth = simulator.truth_lines()
+    return recording
+
+
+def meet_faults(plant, number, simulator, collector, recording):
+    before = collector.beat_with(all_read_since(datetime.now(UTC)), PATIENCE_S)
+    recording.began_ns.append(time.time_ns())
+    for name, kind, options in plant.faults_in(number):
+        simulator.fault(kind, device=name, **options)
+    time.sleep(plant.fault_s)  # the faults act for a known time: nothing to wait for
+    recording.failures.append(connection_errors(collector.beat()) - connection_errors(before))
+    simulator.clear()
+    recording.ended_ns.append(time.time_ns())
+    collector.beat_with(all_read_since(datetime.now(UTC)), PATIENCE_S)
+    time.sleep(plant.calm_s)  # what is left of a fault may show later
 
 
 def connection_errors(beat):
@@ -107,11 +120,13 @@ class Tally:
     resumed_s: float = 0.0
 
 
-def tallies(plant, recording, samples, good):
+def tallies(plant, recording, samples):
     """Return the tally of each fault."""
     found = {fault: Tally() for fault in FAULTS[plant.protocol]}
-    told_ns = {name: times_of(samples[name]) for name in plant.devices}
+    good = by_device([sample for sample in samples if sample.quality is Quality.GOOD])
     good_ns = {name: times_of(good[name]) for name in plant.devices}
+    told = by_device(samples)
+    told_ns = {name: times_of(told[name]) for name in plant.devices}
     ends = [*recording.began_ns[1:], time.time_ns()]
     for number, (began, ended) in enumerate(
         zip(recording.began_ns, recording.ended_ns, strict=True)
@@ -126,6 +141,18 @@ def tallies(plant, recording, samples, good):
             if not device.variant.eager:
                 tally.resumed_s = max(tally.resumed_s, resumed_after_s(good_ns[name], ended))
     return found
+
+
+def too_few(found):
+    return {
+        fault: tally
+        for fault, tally in found.items()
+        if min(tally.reads, tally.checked) < LEAST_READS
+    }
+
+
+def has_enough(plant, recording, samples):
+    return not too_few(tallies(plant, recording, samples))
 
 
 def times_of(samples):
@@ -184,7 +211,7 @@ def silences(plant, samples):
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("protocol", PLANTS)
 def test_no_fault_makes_a_wrong_value_good_and_reading_resumes(protocol, tmp_path):
     plant = PLANTS[protocol]
@@ -195,17 +222,12 @@ def test_no_fault_makes_a_wrong_value_good_and_reading_resumes(protocol, tmp_pat
         name: {kinds[fault][0] for fault in device.faults} for name, device in plant.devices.items()
     }, "a fault was never met"
     assert wrong(protocol, good, Truth(recording.truth)) == []
-    samples = by_device(recording.samples)
-    found = tallies(plant, recording, samples, by_device(good))
+    found = tallies(plant, recording, recording.samples)
     show(plant, found)
+    samples = by_device(recording.samples)
     assert untold_losses(plant, recording, samples) == []
     assert silences(plant, samples) == {}
-    few = {
-        fault: tally
-        for fault, tally in found.items()
-        if min(tally.reads, tally.checked) < LEAST_READS
-    }
-    assert few == {}
+    assert too_few(found) == {}
     slow = {fault: tally.resumed_s for fault, tally in found.items()}
     assert max(slow.values()) <= plant.resumes_within_s + MARGIN_S, slow
 
