@@ -45,6 +45,8 @@ _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: closing drops what was not sent, so that the kernel does not keep it for minutes."""
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NO_STATUS: Final = 1005
+_TLS_RECORD_BYTES: Final = 16 * 1024
+"""RFC 8446, 5.1. More at once, and nobody would know that a slow peer takes any of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,7 +110,7 @@ class Connection:
         self.waits_to_write = False
         """Whether the hub is told when the peer takes more."""
         self._trouble = trouble
-        self._send = sock.send
+        self._send = _send_record(sock) if isinstance(sock, ssl.SSLSocket) else sock.send
         self._queue: deque[bytes | memoryview] = deque()
         self._protocol = Protocol(ConnectionType.SERVER)
         self._parts: list[str] = []
@@ -265,3 +267,10 @@ class Connection:
         if self._protocol.state is ConnectionState.REMOTE_CLOSING:
             self.is_offender = False  # It was the peer who chose the code.
             self.is_gone = self.queued_bytes == 0
+
+
+def _send_record(sock: ssl.SSLSocket) -> Callable[[bytes | memoryview], int]:
+    def send(data: bytes | memoryview) -> int:
+        return sock.send(memoryview(data)[:_TLS_RECORD_BYTES])
+
+    return send
