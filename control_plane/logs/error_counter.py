@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from control_plane.domain.logs import LogEntry, LogLevel
+from control_plane.domain.logs import LogEntry, LogFilter, LogLevel
 from control_plane.logs.follower import Cursor
-from control_plane.logs.parser import parse_line
+from control_plane.logs.line_filter import LineFilter
 from control_plane.logs.plain_formats import joined
+from control_plane.logs.processor import LogBatch
 from control_plane.logs.reader import LogReader
 
 _DAY = timedelta(hours=24)
@@ -16,6 +17,9 @@ _FIRST_LOOK_BYTES = 2_000_000
 _LINES_A_READ = 10_000
 _READS_A_LOOK = 4
 _MAX_KEPT = 100_000
+_LOOK_BACK_LINES = 100
+"""So far back the time of a line without one is looked for."""
+_ERRORS = LineFilter(LogFilter(level=LogLevel.ERROR))
 
 
 @dataclass(slots=True)
@@ -57,8 +61,7 @@ class ErrorCounter:
                 break
             state.has_caught_up = state.has_caught_up and not read.reset
             untimed = now if state.has_caught_up else reader.written_at(now)
-            for entry in joined(read.lines):
-                _take(state, parse_line(entry, process), untimed)
+            _take(state, LogBatch(process, joined(read.lines)), untimed)
             if read.cursor == state.cursor:
                 state.has_caught_up = True
                 break
@@ -85,13 +88,30 @@ class ErrorCounter:
         return self._states.get(process, _State()).last_error
 
 
-def _take(state: _State, entry: LogEntry, untimed: datetime) -> None:
-    """Count ``entry``; a line without a time is as old as the one before it, if that is old."""
-    state.last_time = entry.timestamp or state.last_time
-    if entry.level in (LogLevel.ERROR, LogLevel.CRITICAL):
-        before = untimed if state.has_caught_up else state.last_time or untimed
-        state.times.append(entry.timestamp or before)
-        state.last_error = entry
+def _take(state: _State, batch: LogBatch, untimed: datetime) -> None:
+    """Count errors; one without a time is as old as the timed line before it, if that is old.
+
+    Of a flood only those lines are taken apart that may be errors.
+    """
+    seen = 0
+    for number in batch.candidates(_ERRORS):
+        entry = batch.entry(number)
+        state.last_time = entry.timestamp or _newest_time(batch, seen, number) or state.last_time
+        seen = number
+        if entry.level.rank >= LogLevel.ERROR.rank:
+            before = untimed if state.has_caught_up else state.last_time or untimed
+            state.times.append(entry.timestamp or before)
+            state.last_error = entry
+    state.last_time = _newest_time(batch, seen, len(batch)) or state.last_time
+
+
+def _newest_time(batch: LogBatch, begin: int, end: int) -> datetime | None:
+    """Return the time of the last timed line from ``begin`` on and before ``end``."""
+    for number in range(end - 1, max(begin, end - _LOOK_BACK_LINES) - 1, -1):
+        at = batch.entry(number).timestamp
+        if at is not None:
+            return at
+    return None
 
 
 def _since(state: _State, start: datetime) -> int:

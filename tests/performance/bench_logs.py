@@ -1,7 +1,8 @@
 """Print what reading logs costs, each figure beside the barest way to do the same.
 
-Run with ``python tests/performance/bench_logs.py [--megabytes N]``. Peers: one regular expression
-that splits the same lines, and ``grep`` over the same files.
+Run with ``python tests/performance/bench_logs.py [--megabytes N] [--seconds N]``. Peers: one
+regular expression that splits the same lines, ``grep`` over the same files, ``tail -F`` of the same
+log, and the same requests without the flood.
 """
 
 import argparse
@@ -10,14 +11,17 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from measured_rows import Row, max_at_most, median_at_most, print_table
+from log_plant import LiveLog, LogPlant, Writer, wait_until
+from measured_rows import Row, max_at_most, median_at_most, p99_at_most, print_table
 
 from control_plane.domain.logs import LogFilter, LogLevel
 from control_plane.logs.book import open_book
@@ -68,7 +72,6 @@ def us_a_line(work: Callable[[], object], lines: int) -> list[float]:
 
 def bench_lines() -> list[Row]:
     lines = [line(number) for number in range(_LINES)]
-    processor = LogProcessor(lambda: Redactor(_SECRETS))
     redactor = Redactor(_SECRETS)
     processor = LogProcessor(lambda: redactor)
 
@@ -133,14 +136,113 @@ def bench_search(directory: Path, megabytes: int) -> list[Row]:
     ]
 
 
+def tailed_delays(path: Path, count: int) -> list[float]:
+    """Return how many ms after its writing each line came out of ``tail -F``."""
+    command = ["tail", "-F", "-n", "0", "-s", "0.03", str(path)]
+    delays = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tail:
+        assert tail.stdout is not None
+        while len(delays) < count:
+            written_at = json.loads(tail.stdout.readline())["at"]
+            delays.append(1000 * (time.time() - written_at))
+        tail.terminate()
+    return delays
+
+
+def request_ms(plant: LogPlant, path: str, until: Callable[[], bool]) -> list[float]:
+    """Return how many ms each of some requests took, ten a second."""
+    took = []
+    while not until():
+        began = time.perf_counter()
+        plant.get(path)
+        took.append(1000 * (time.perf_counter() - began))
+        time.sleep(0.1)
+    return took
+
+
+def watch_in_thread(plant: LogPlant, name: str, is_over: threading.Event) -> LiveLog:
+    """Take what comes until it is over; the connection is open when this returns."""
+    opened: list[LiveLog] = []
+
+    def run() -> None:
+        with plant.watching({"name": name}) as viewer:
+            while not viewer.cursors:
+                viewer.take()
+            opened.append(viewer)
+            while not is_over.is_set():
+                viewer.take(0.2)
+
+    threading.Thread(target=run).start()
+    wait_until(lambda: opened)
+    return opened[0]
+
+
+def bench_streams(directory: Path, seconds: int) -> list[tuple[str, list[Row]]]:
+    """Measure a calm log, and the same beside another one that is flooded."""
+    calm = Writer(count=10**6, per_s=20)
+    flood = Writer(count=50_000 * seconds, per_s=50_000)
+    quiet, loud = (
+        LogPlant(directory / "q", {"calm": calm}),
+        LogPlant(directory / "l", {"calm": calm, "flood": flood}),
+    )
+    path, rows = "/api/v1/processes", {}
+    for plant in (quiet, loud):
+        plant.prepare()
+        for name in plant.writers:
+            (plant.home / "log" / f"{name}.log").write_text("")
+        plant.start_server()
+        is_over = threading.Event()
+        viewers = {name: watch_in_thread(plant, name, is_over) for name in plant.writers}
+        plant.start_supervisord()
+        wait_until(lambda v=viewers: all(len(viewer.numbers) > 5 for viewer in v.values()))
+        end = time.monotonic() + (seconds if plant is loud else 6)
+        requests = request_ms(plant, path, lambda end=end: time.monotonic() > end)
+        delays = [1000 * delay for delay in viewers["calm"].delays_s]
+        tailed = tailed_delays(plant.home / "log" / "calm.log", 40) if plant is quiet else []
+        is_over.set()
+        rows[plant.home] = requests, delays, tailed
+    requests, delays, tailed = rows[quiet.home]
+    torrent = viewers["flood"]
+    told = len(torrent.numbers) + torrent.skipped
+    for plant in (quiet, loud):
+        plant.stop()
+    print(f"of {told:,} lines of the flood {len(torrent.numbers):,} were sent, the rest told")
+    return [
+        (
+            "one calm log, a line every 50 ms",
+            [
+                Row("written to WebSocket client", delays, "ms", p99_at_most(100)),
+                Row("  peer: written to tail -F", tailed, "ms"),
+                Row("GET /api/v1/processes", requests, "ms"),
+            ],
+        ),
+        (
+            f"beside a collector that writes 50,000 lines/s for {seconds} s",
+            [
+                Row(
+                    "calm log: written to WebSocket client",
+                    rows[loud.home][1],
+                    "ms",
+                    p99_at_most(100),
+                ),
+                Row("GET /api/v1/processes", rows[loud.home][0], "ms", p99_at_most(100)),
+            ],
+        ),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=1024)
-    megabytes: int = parser.parse_args().megabytes
+    parser.add_argument("--seconds", type=int, default=20)
+    arguments = parser.parse_args()
+    megabytes: int = arguments.megabytes
     sections = [("parse, redact and filter, a line", bench_lines())]
     with tempfile.TemporaryDirectory() as directory:
         title = f"search in {megabytes} MB of rotated logs"
         sections.append((title, bench_search(Path(directory), megabytes)))
+    with tempfile.TemporaryDirectory() as directory:
+        sections += bench_streams(Path(directory), arguments.seconds)
     print_table(sections)
 
 
