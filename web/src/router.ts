@@ -28,6 +28,8 @@ export const router = createRouter({
       component: () => import('@/pages/ConfigPage.vue'),
       props: true,
     },
+    { path: '/audit', name: 'audit', component: () => import('@/pages/AuditPage.vue') },
+    { path: '/access', name: 'access', component: () => import('@/pages/AccessPage.vue') },
     { path: '/system', name: 'system', component: () => import('@/pages/SystemPage.vue') },
     {
       path: '/sign-in',

@@ -1377,11 +1377,13 @@ export interface components {
         /** @enum {string} */
         AlertEventKind: "fired" | "updated" | "repeated" | "flapping" | "steady" | "acknowledged" | "shelved" | "unshelved" | "resolved";
         /**
-         * @description ``pending`` are conditions that do not hold for long enough yet; ``problems`` are in the
-         *     rule file.
+         * @description ``returned`` ended within seven days and nobody acknowledged them; ``pending`` are conditions
+         *     that do not hold for long enough yet; ``problems`` are in the rule file. Of the past only
+         *     ``alerts`` are listed.
          */
         AlertList: {
             alerts: components["schemas"]["AlertView"][];
+            returned: components["schemas"]["AlertView"][];
             next_before: number | null;
             pending: components["schemas"]["AlertView"][];
             problems: string[];
@@ -1835,6 +1837,9 @@ export interface components {
          *         penalty: Points that it takes off the score.
          *         code, params: The sentence ``check.CODE`` and its values; ``message`` is its English text.
          *         recommendations: Codes of the sentences ``recommendation.CODE``.
+         *         lasted_s, looks: How long, and in how many looks in a row, it has had this status.
+         *         state_type: Whether that is more than chance; ``hard_status`` is the last that was, ``None``
+         *             if nobody has looked before.
          */
         HealthCheckResult: {
             check_type: components["schemas"]["HealthCheckType"];
@@ -1851,6 +1856,14 @@ export interface components {
             penalty: number;
             /** @default null */
             since: string | null;
+            /** @default 0 */
+            lasted_s: number;
+            /** @default 1 */
+            looks: number;
+            /** @default hard */
+            state_type: components["schemas"]["StateType"];
+            /** @default null */
+            hard_status: components["schemas"]["HealthStatus"] | null;
         };
         /** @enum {string} */
         HealthCheckType: "process_alive" | "connection" | "data_flow" | "resource_usage" | "log_errors";
@@ -2456,6 +2469,11 @@ export interface components {
         SilenceList: {
             silences: components["schemas"]["Silence"][];
         };
+        /**
+         * @description Nagios' words: a soft state has only just been seen and may be chance.
+         * @enum {string}
+         */
+        StateType: "soft" | "hard";
         /** @description One line in the history of an alert. */
         Step: {
             /** Format: date-time */

@@ -16,6 +16,7 @@ export const useSessionStore = defineStore('session', () => {
   const isAuthenticated = computed(() => session.value?.authenticated === true)
   const csrfToken = computed(() => session.value?.csrf_token ?? null)
   const mayOperate = computed(() => user.value !== null && RANK[user.value.role] >= RANK.operator)
+  const mayAdminister = computed(() => user.value?.role === 'admin')
 
   async function load(): Promise<void> {
     session.value = await api.session()
@@ -54,6 +55,7 @@ export const useSessionStore = defineStore('session', () => {
     isAuthenticated,
     csrfToken,
     mayOperate,
+    mayAdminister,
     load,
     signIn,
     signOut,

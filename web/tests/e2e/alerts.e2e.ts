@@ -9,7 +9,19 @@ const FILES = {
   'health.toml': '[health]\nconnection_timeout = 3\nstartup_grace = 3\ncheck_interval = 2\n',
   'alerts.toml': '[rule.connection]\nfor_s = 1\nclear_s = 1\n',
 }
-const PAGES = ['/', '/collectors/demo-modbus', '/alerts', '/logs', '/logs?view=errors', '/system', '/no-such-page']
+const PAGES = [
+  '/',
+  '/collectors/demo-modbus',
+  '/alerts',
+  '/logs',
+  '/logs?view=errors',
+  '/config',
+  '/config/demo-modbus',
+  '/audit',
+  '/access',
+  '/system',
+  '/no-such-page',
+]
 
 const world = useWorld({ files: FILES })
 const { at, row, light, until, allHealthy, complaints } = world
@@ -19,13 +31,15 @@ const openAlert = () => world.page.locator('[data-testid^="alert-"][id]').first(
 test('an administrator sets up and lets somebody in who may only look', async () => {
   await setUp(world)
   await row('demo-modbus').waitFor()
-  const status = await world.page.evaluate(async (password) => {
-    const { csrf_token } = (await (await fetch('/api/v1/session')).json()) as { csrf_token: string }
-    const headers = { 'Content-Type': 'application/json', 'X-CSRF-Token': csrf_token }
-    const body = JSON.stringify({ name: 'carol', role: 'viewer', password })
-    return (await fetch('/api/v1/users', { method: 'POST', headers, body })).status
-  }, PASSWORD)
-  expect(status).toBe(201)
+  await world.page.goto(`${world.installation.url}access`)
+  await at('user-new').click()
+  await at('user-name').fill('carol')
+  await at('user-role').selectOption('viewer')
+  await at('user-password').fill(PASSWORD)
+  await at('user-add').click()
+  await at('user-carol').waitFor()
+  await world.page.goto(world.installation.url)
+  await row('demo-modbus').waitFor()
   await until('all deliver', () => allHealthy('demo-modbus'))
 })
 
@@ -122,6 +136,15 @@ test('when the device answers again, the alert is resolved and kept', async () =
   await at('timeline-event').first().waitFor()
   const told = (await world.page.getByTestId('timeline-event').allTextContents()).join('\n')
   expect(told).toContain('no good transaction with press1')
+})
+
+test('the audit trail tells who did it and is whole', async () => {
+  await world.page.goto(`${world.installation.url}audit?action=alert.*`)
+  await at('audit-entries').waitFor()
+  expect(await at('audit-entries').textContent()).toContain('fitter is on the way')
+  await at('audit-verify').click()
+  await at('audit-report').waitFor()
+  expect(await at('audit-report').getAttribute('data-sound')).toBe('true')
 })
 
 test('the browser had nothing to complain about', () => {
