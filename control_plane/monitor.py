@@ -77,6 +77,7 @@ class _Memory:
     """What is remembered of one collector from round to round."""
 
     health: ProcessHealth | None = None
+    judged_mono: float = 0.0
     published: object = None
     published_mono: float = 0.0
 
@@ -225,7 +226,9 @@ class Monitor:
         name = each.file.name
         memory = self._memory.setdefault(name, _Memory())
         limits = self._judging.limits.of(name)
-        health = judge_collector(each, memory.health, limits)
+        mono = self._clock.monotonic()
+        elapsed_s, memory.judged_mono = mono - memory.judged_mono, mono
+        health = judge_collector(each, memory.health, limits, elapsed_s)
         restarts = self._chronicle.restart_count(name, each.facts.taken_at)
         status = view_collector(each, health, restarts, limits, self._judging.home)
         self._publish(status, memory)

@@ -38,6 +38,9 @@ LOOK_S: Final = 1.0
 _REFRESH_S: Final = 2.0
 _MAX_UNWRITTEN: Final = 10_000
 """Events kept for a database that is away; then the oldest go."""
+_RETURNED_SHOWN: Final = timedelta(days=7)
+_MOST_RETURNED: Final = 200
+"""More of them than that is nothing that a person looks through here."""
 TOPIC: Final = "error_alerts"
 _STATE: Final = TypeAdapter(EngineState)
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -110,6 +113,14 @@ class AlertService:
         """Return what is wrong, but not for long enough to tell people."""
         tracks = self._state.tracks.values()
         return [t.alert for t in tracks if t.alert and t.alert.state is AlertState.PENDING]
+
+    def returned(self) -> list[Alert]:
+        """Return what is over and was never acknowledged, the latest end first.
+
+        Raises:
+            StorageError.
+        """
+        return self._alerts.returned(self._clock.now() - _RETURNED_SHOWN, _MOST_RETURNED)
 
     def figures(self) -> AlarmFigures:
         """Return alarm rate, chattering and standing alarms.

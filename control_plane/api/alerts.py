@@ -68,10 +68,12 @@ class AlertQuery(Query):
 
 
 class AlertList(BaseModel):
-    """``pending`` are conditions that do not hold for long enough yet; ``problems`` are in the
-    rule file."""
+    """``returned`` ended within seven days and nobody acknowledged them; ``pending`` are conditions
+    that do not hold for long enough yet; ``problems`` are in the rule file. Of the past only
+    ``alerts`` are listed."""
 
     alerts: list[AlertView]
+    returned: list[AlertView]
     next_before: int | None
     pending: list[AlertView]
     problems: list[str]
@@ -113,7 +115,8 @@ def alerts_blueprint(plane: ControlPlane) -> Blueprint:
         """List open alerts, or all of the past page by page."""
         language = language_of_request()
         following: int | None = None
-        if query.state == "open":
+        is_open = query.state == "open"
+        if is_open:
             found = list(service.present())
         else:
             wanted = _wanted(query)
@@ -121,6 +124,7 @@ def alerts_blueprint(plane: ControlPlane) -> Blueprint:
             following = found[-1].id if len(found) == wanted.limit else None
         return AlertList(
             alerts=[AlertView.of(alert) for alert in found],
+            returned=[AlertView.of(a) for a in service.returned()] if is_open else [],
             next_before=following,
             pending=[AlertView.of(alert) for alert in service.pending()],
             problems=[problem.text(language) for problem in service.problems],

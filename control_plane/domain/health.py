@@ -29,6 +29,13 @@ class HealthStatus(enum.StrEnum):
         return list(HealthStatus).index(self)
 
 
+class StateType(enum.StrEnum):
+    """Nagios' words: a soft state has only just been seen and may be chance."""
+
+    SOFT = "soft"
+    HARD = "hard"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheckConfig:
     """Limits of the checks."""
@@ -62,6 +69,9 @@ class HealthCheckResult:
         penalty: Points that it takes off the score.
         code, params: The sentence ``check.CODE`` and its values; ``message`` is its English text.
         recommendations: Codes of the sentences ``recommendation.CODE``.
+        lasted_s, looks: How long, and in how many looks in a row, it has had this status.
+        state_type: Whether that is more than chance; ``hard_status`` is the last that was, ``None``
+            if nobody has looked before.
     """
 
     check_type: HealthCheckType
@@ -72,6 +82,15 @@ class HealthCheckResult:
     message: str = ""
     penalty: float = 0.0
     since: datetime | None = None
+    lasted_s: float = 0.0
+    looks: int = 1
+    state_type: StateType = StateType.HARD
+    hard_status: HealthStatus | None = None
+
+    @property
+    def hard(self) -> HealthStatus:
+        """The newest status that is more than chance."""
+        return self.status if self.hard_status is None else self.hard_status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

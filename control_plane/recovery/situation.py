@@ -1,7 +1,6 @@
 """Turns what is shown of a collector into what the policy asks about. Pure."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 
 from control_plane.domain.health import (
     HealthCheckConfig,
@@ -12,9 +11,7 @@ from control_plane.domain.health import (
 from control_plane.domain.process import Desired, ProcessStatus
 from control_plane.domain.recovery import Situation
 
-_ADOPTED_AFTER = timedelta(seconds=10)
-_SOFT_ROUNDS = 2
-"""A resource is over its limit for good when it was so for as many recorded rounds of checks."""
+_ADOPTED_AFTER_S = 10.0
 
 
 def situation_of(
@@ -36,7 +33,6 @@ def situation_of(
     link = checks[HealthCheckType.CONNECTION_STATUS]
     data = checks[HealthCheckType.DATA_FLOW]
     resources = checks[HealthCheckType.RESOURCE_USAGE]
-    lasting = _lasts(resources, status.observed_at, limits)
     return Situation(
         process=status.name,
         node=status.node,
@@ -47,8 +43,8 @@ def situation_of(
         process_code=alive.code,
         connection_code=link.code,
         data_code=data.code,
-        resource_code=resources.code if lasting else "",
-        process_bad=_is_bad(alive) and not _may_be_wanted(alive, status.observed_at),
+        resource_code=resources.code if _lasts(resources) else "",
+        process_bad=_is_bad(alive) and not _may_be_wanted(alive),
         connection_bad=_is_bad(link),
         data_bad=_is_bad(data),
         memory_ratio=(status.memory_mb or 0.0) / limits.memory_threshold,
@@ -61,22 +57,18 @@ def situation_of(
     )
 
 
-def _may_be_wanted(alive: HealthCheckResult, now: datetime) -> bool:
+def _may_be_wanted(alive: HealthCheckResult) -> bool:
     """A stop that nobody told us of is taken for somebody's will after a few seconds."""
-    stopped = alive.code == "process.not_running"
-    return stopped and (alive.since is None or now - alive.since < _ADOPTED_AFTER)
+    return alive.code == "process.not_running" and alive.lasted_s < _ADOPTED_AFTER_S
 
 
 def _is_bad(check: HealthCheckResult) -> bool:
-    return check.status is HealthStatus.CRITICAL
+    return check.hard is HealthStatus.CRITICAL
 
 
-def _lasts(check: HealthCheckResult, now: datetime, limits: HealthCheckConfig) -> bool:
-    """A peak is no exhaustion; what is far over its limit need not last."""
-    if check.status in (HealthStatus.HEALTHY, HealthStatus.UNKNOWN) or check.since is None:
-        return False
-    long_enough = timedelta(seconds=_SOFT_ROUNDS * limits.check_interval)
-    return _is_bad(check) or now - check.since >= long_enough
+def _lasts(check: HealthCheckResult) -> bool:
+    """A peak is no exhaustion."""
+    return check.hard in (HealthStatus.WARNING, HealthStatus.CRITICAL)
 
 
 def _host(params: Mapping[str, object]) -> str:

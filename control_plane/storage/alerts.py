@@ -120,6 +120,18 @@ class Alerts:
             rows = query.order_by(AlertRecord.id.desc()).limit(wanted.limit)
             return [_ALERT.validate_json(row.document) for row in rows]
 
+    def returned(self, since: datetime, limit: int) -> list[Alert]:
+        """Return alerts that ended since then and that nobody acknowledged, the latest end first.
+
+        ISA-18.2 calls them returned to normal, unacknowledged: whoever was away has to see them.
+        """
+        query = AlertRecord.select().where(
+            AlertRecord.resolved_ms >= to_ms(since), AlertRecord.acknowledged == 0
+        )
+        with self._database.connection():
+            rows = query.order_by(AlertRecord.resolved_ms.desc()).limit(limit)
+            return [_ALERT.validate_json(row.document) for row in rows]
+
     def fired_since(self, since: datetime) -> list[Alert]:
         """Return the alerts that fired since then, oldest first."""
         with self._database.connection():

@@ -168,9 +168,13 @@ def test_a_switched_off_rule_ends_its_alert_and_history_keeps_it(
     assert "rle" in body["problems"][0]
     older = f"/api/v1/alerts?state=all&before={body['next_before']}"
     assert client.get(older, headers=viewer).json["alerts"] == []
+    # Whoever was away sees it until somebody has said that it was seen.
+    present = client.get("/api/v1/alerts", headers=viewer).json
+    assert (present["alerts"], [a["id"] for a in present["returned"]]) == ([], [alert.id])
     path = f"/api/v1/alerts/{alert.id}/acknowledge"
     late = client.post(path, json={"reason": "seen"}, headers=bearer(plane, Role.OPERATOR))
     assert late.json["alarm_state"] == "normal"
+    assert client.get("/api/v1/alerts", headers=viewer).json["returned"] == []
     figures = client.get("/api/v1/alerts/figures", headers=viewer).json
     assert (figures["in_10_min"], figures["peak_in_10_min"], figures["flood"]) == (1, 1, False)
     rules = client.get("/api/v1/alerts/rules", headers=viewer).json["rules"]

@@ -118,6 +118,7 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
         "find": lambda r: r.find(7),
         "past": lambda r: r.past(AlertFilter(rule="cpu", subject="line1", severity="warning")),
         "fired_since": lambda r: r.fired_since(NOW),
+        "returned": lambda r: r.returned(NOW, 10),
         "steps": lambda r: r.steps(7),
         "shelve": lambda r: r.shelve(SHELF),
         "silences": lambda r: r.silences(NOW),
