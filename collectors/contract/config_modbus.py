@@ -157,6 +157,8 @@ def _writable_place(index: int, point: ModbusPoint) -> WritablePlace:
     if not address.is_bit_table:
         start = _BITS_PER_REGISTER * address.offset + (address.bit or 0)
         count = _BITS_PER_REGISTER * point.words if address.bit is None else 1
+        if "int8" in point.type:
+            start, count = start + (0 if point.type.endswith("l") else 8), 8
     return WritablePlace(
         point=point.name, index=index, area=address.table, start=start, count=count
     )

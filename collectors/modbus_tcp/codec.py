@@ -93,6 +93,8 @@ def decoder(point: ModbusPoint) -> Decode:
 def encode(point: ModbusPoint, value: Value) -> bool | bytes:
     """Return what to write: a bit, or the bytes of the point's registers as they go on the wire.
 
+    Of a point that is half a register it is the one byte.
+
     Raises:
         DoesNotFit: ``wrong_type``, or ``does_not_fit`` in the point's type after scaling back.
     """
@@ -104,9 +106,24 @@ def encode(point: ModbusPoint, value: Value) -> bool | bytes:
         return _put(point, _encoded_text(point, value))
     if isinstance(value, bool | str):
         raise DoesNotFit("wrong_type")
-    if point.words == 1 and "int8" in point.type:
-        raise DoesNotFit("not_supported")  # it would overwrite the other half of the register
-    return _put(point, _encoded_number(point, value))
+    encoded = _encoded_number(point, value)
+    return encoded if is_half(point) else _put(point, encoded)
+
+
+def is_half(point: ModbusPoint) -> bool:
+    """Tell whether a point is one byte of a register."""
+    return "int8" in point.type
+
+
+def half_of(point: ModbusPoint, payload: bytes) -> bytes:
+    """Return the byte of such a point in the two of its register."""
+    return payload[_skipped_bytes(point) :][:1]
+
+
+def half_mask(point: ModbusPoint, encoded: bytes) -> tuple[int, int]:
+    """Return which bits of the register a write of such a point keeps, and which it sets."""
+    is_low = bool(_skipped_bytes(point))
+    return (0xFF00, encoded[0]) if is_low else (0x00FF, encoded[0] << 8)
 
 
 def _encoded_number(point: ModbusPoint, value: float) -> bytes:

@@ -9,7 +9,14 @@ from typing import Final, TypeVar
 from collectors.contract.columns import Columns
 from collectors.contract.config_modbus import ModbusDevice, ModbusPoint
 from collectors.contract.points import Quality, Sample, Value
-from collectors.modbus_tcp.codec import DoesNotFit, decoder, encode
+from collectors.modbus_tcp.codec import (
+    DoesNotFit,
+    decoder,
+    encode,
+    half_mask,
+    half_of,
+    is_half,
+)
 from collectors.modbus_tcp.gateway import gateway_for, gateway_key
 from collectors.modbus_tcp.link import DeviceRefused, ModbusLink, Unit
 from collectors.modbus_tcp.plan import plan
@@ -144,17 +151,19 @@ class ModbusDriver:
         return answer
 
     async def _send(self, point: ModbusPoint, encoded: bool | bytes) -> None:
+        start, bit = point.place.offset, point.place.bit
         if isinstance(encoded, bytes):
-            await self._send_words(point.place.offset, encoded)
-        elif point.place.bit is None:
-            await self._send_coil(point.place.offset, encoded)
+            if is_half(point):
+                await self._send_mask(start, *half_mask(point, encoded))
+            else:
+                await self._send_words(start, encoded)
+        elif bit is None:
+            await self._send_coil(start, encoded)
         else:
-            mask = 1 << point.place.bit
-            await self._use(
-                lambda link: link.write_mask(
-                    self._unit, point.place.offset, _ALL_BITS ^ mask, mask if encoded else 0
-                )
-            )
+            await self._send_mask(start, _ALL_BITS ^ 1 << bit, 1 << bit if encoded else 0)
+
+    async def _send_mask(self, start: int, keep: int, set_bits: int) -> None:
+        await self._use(lambda link: link.write_mask(self._unit, start, keep, set_bits))
 
     async def _send_words(self, start: int, encoded: bytes) -> None:
         words = [int.from_bytes(encoded[i : i + 2], "big") for i in range(0, len(encoded), 2)]
@@ -186,7 +195,10 @@ class ModbusDriver:
         received_ns = time.time_ns()
         value = decoder(point)(payload, 0)
         at = ((self._sent_ns + received_ns) // 2, received_ns)
-        is_same = value is encoded if isinstance(encoded, bool) else payload == encoded
+        if isinstance(encoded, bool):
+            is_same = value is encoded
+        else:
+            is_same = encoded == (half_of(point, payload) if is_half(point) else payload)
         return reading(f"{self._id}/{point.name}", value, *at), is_same
 
 

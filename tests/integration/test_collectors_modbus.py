@@ -205,6 +205,27 @@ def test_a_write_is_read_back_and_the_next_sample_has_it(tmp_path: Path) -> None
     assert not any(s.quality.is_bad for s in running.samples())
 
 
+def test_a_write_of_half_a_register_leaves_the_other_half(tmp_path: Path) -> None:
+    halves = (
+        point("high", "holding:0", "int8h", writable="true"),
+        point("low", "holding:0", "uint8l", writable="true"),
+    )
+    with (
+        simulator(tmp_path, holds("word", "holding:0", "uint16", 0xFE07)) as plc,
+        collector(tmp_path, device("plc", plc.port, *halves)) as running,
+    ):
+        running.reading()
+        assert {name: s.value for name, s in newest(running).items()} == {"high": -2, "low": 7}
+        assert write(running, "high", -5).value == -5
+        assert write(running, "low", 200).value == 200
+        assert write(running, "low", 256).code == "does_not_fit"
+        before = running.beat()
+        assert before is not None
+        running.beat_with(lambda b: b.samples > before.samples + 4)
+        running.stop()
+    assert {name: s.value for name, s in newest(running).items()} == {"high": -5, "low": 200}
+
+
 def test_commands_act_on_the_running_collector_and_show_in_its_heartbeat(tmp_path: Path) -> None:
     with (
         simulator(tmp_path, *words(0, 7)) as plc,

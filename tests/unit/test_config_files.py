@@ -172,6 +172,20 @@ def test_all_keys_together_are_accepted(tmp_path: Path) -> None:
     assert [group.phase_s for group in config.devices[0].groups] == [None, 1.5]
 
 
+def test_writable_halves_of_one_register_do_not_overlap(tmp_path: Path) -> None:
+    file = tmp_path / "line1.toml"
+    halves = [
+        point("holding:4", "h", type='"int8h"', writable="true"),
+        point("holding:4", "l", type='"uint8l"', writable="true"),
+    ]
+    file.write_text(modbus(*halves))
+    assert len(load_collector(file).devices[0].points) == 2
+    file.write_text(modbus(*halves, point("holding:4.8", "b", type='"bool"', writable="true")))
+    with pytest.raises(ConfigError) as caught:
+        load_collector(file)
+    assert [problem.code for problem in caught.value.problems] == ["overlap"]
+
+
 def test_writable_bits_of_one_register_do_not_overlap(tmp_path: Path) -> None:
     bits = [
         point(f"holding:4.{bit}", f"b{bit}", type='"bool"', writable="true") for bit in range(16)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from collectors.contract.addresses import AddressError, parse_modbus_address
 from collectors.contract.config_modbus import ModbusDevice, ModbusPoint
 from collectors.contract.points import Quality, Value
-from collectors.modbus_tcp.codec import DoesNotFit, decoder, encode
+from collectors.modbus_tcp.codec import DoesNotFit, decoder, encode, half_mask, half_of
 from collectors.modbus_tcp.plan import describe, plan
 from collectors.runtime.values import reading
 
@@ -191,6 +191,23 @@ def test_what_is_written_is_what_is_read(kind: str, data: st.DataObject) -> None
     assert decoder(given_point)(b"\xde\xad" + encoded, 1) == value
 
 
+@given(st.integers(0, 0xFFFF), st.integers(0, 255), st.sampled_from(["uint8h", "uint8l"]))
+def test_half_a_register_is_written_without_the_other_half(
+    held: int, value: int, kind: str
+) -> None:
+    """Function 22: (held AND keep) OR (set AND NOT keep), V1.1b3, 6.16."""
+    half = point("holding:0", type=kind)
+    encoded = encode(half, value)
+    assert isinstance(encoded, bytes)
+    keep, set_bits = half_mask(half, encoded)
+    after = (held & keep) | (set_bits & ~keep)
+    assert (after & 0xFF, after >> 8) == (
+        (value, held >> 8) if kind == "uint8l" else (held & 0xFF, value)
+    )
+    assert half_of(half, after.to_bytes(2, "big")) == encoded
+    assert decoder(half)(after.to_bytes(2, "big"), 0) == value
+
+
 @given(st.integers(-300, 300), st.sampled_from([0.1, 0.01, -0.5, 3.0]))
 def test_a_scaled_value_is_written_as_the_raw_number_that_gives_it(raw: int, scale: float) -> None:
     scaled_point = point("holding:0", type="int16", scale=scale, offset=-40.0)
@@ -224,7 +241,8 @@ def test_text_is_written_as_it_is_read(order: str) -> None:
         ({"type": "string", "length": 2}, 1, "wrong_type"),
         ({"type": "uint16"}, True, "wrong_type"),
         ({"type": "uint16"}, "1", "wrong_type"),
-        ({"type": "uint8l"}, 1, "not_supported"),
+        ({"type": "uint8l"}, 256, "does_not_fit"),
+        ({"type": "int8h"}, -129, "does_not_fit"),
     ],
 )
 def test_a_value_that_does_not_fit_its_point_is_refused(
