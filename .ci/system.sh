@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Tests drive a real Chromium, a real PostgreSQL and the Modbus client mbpoll. As root on Debian this
-# installs what is missing; elsewhere it says so. Without PostgreSQL or mbpoll their tests are skipped.
+# Tests drive a real Chromium, a real PostgreSQL and the Modbus client mbpoll, and compile a clock that
+# can be set. As root on Debian this installs what is missing; elsewhere it says so. Without PostgreSQL,
+# mbpoll or a C compiler their tests are skipped.
 set -euo pipefail
 
 # Two time series servers to test against, unpacked into .engines: installing would start them as services.
@@ -21,6 +22,7 @@ command -v chromium >/dev/null || missing+=(chromium)
 fc-list :lang=zh 2>/dev/null | grep -q . || missing+=(fonts-noto-cjk)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql)
 command -v mbpoll >/dev/null || missing+=(mbpoll)
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq >/dev/null
