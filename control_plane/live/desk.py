@@ -1,6 +1,7 @@
 """Answers what clients ask for; see ``docs/live.md`` for the protocol."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from control_plane.live.board import Board, Refused
 from control_plane.live.connection import Connection
@@ -12,6 +13,9 @@ from control_plane.live.limits import (
     MAX_BAD_FRAMES,
     STRIKE_WINDOW_S,
     STRIKES,
+    USER_MESSAGES_BURST,
+    USER_MESSAGES_PER_S,
+    TokenBucket,
 )
 from control_plane.live.requests import (
     BadFrame,
@@ -26,6 +30,8 @@ from control_plane.live.requests import (
 )
 from control_plane.live.topics import Topic
 
+_MAX_USERS: Final = 1000
+
 Times = Callable[[], Mapping[str, object]]
 
 
@@ -34,6 +40,8 @@ class Desk:
 
     def __init__(self, board: Board, times: Times) -> None:
         self._board = board
+        self._users: dict[str, TokenBucket] = {}
+        """The one that spoke longest ago comes first."""
         self.times = times
         """What time it is, and when the plant was last seen; goes with pongs."""
 
@@ -41,6 +49,10 @@ class Desk:
         """Do what one frame of a client asks for, or say why not."""
         if not connection.allowance.messages.take(1.0, mono):
             self._strike(connection, mono)
+            return
+        if not self._bucket_of(connection.visitor.user, mono).take(1.0, mono):
+            # Perhaps it is another panel of this user that asks too much.
+            _refuse(connection, None, Refused("rate_limited", "too many messages of you", 1000))
             return
         try:
             request = read_request(text)
@@ -56,6 +68,15 @@ class Desk:
                 _refuse(connection, request.id, exc)
             else:
                 self._bad_frame(connection, request.id, exc, mono)
+
+    def _bucket_of(self, user: str, mono: float) -> TokenBucket:
+        bucket = self._users.pop(user, None) or TokenBucket(
+            USER_MESSAGES_PER_S, USER_MESSAGES_BURST, mono
+        )
+        self._users[user] = bucket
+        if len(self._users) > _MAX_USERS:
+            del self._users[next(iter(self._users))]
+        return bucket
 
     def _do(self, connection: Connection, request: Request, mono: float) -> None:
         match request:

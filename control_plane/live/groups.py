@@ -68,6 +68,7 @@ class Group:
         self.due_mono, self.flushed_mono, self.unsent_bytes = None, mono, 0
         if self.seq == self.feed.seq:
             return
+        self._snapshot = None  # Of many processes it is large.
         changes = self.feed.since(self.seq, self.matches)
         if changes is None:
             # More keys were removed, or more was sent, at once than is remembered.

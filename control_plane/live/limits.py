@@ -18,6 +18,9 @@ SEND_BUFFER_BYTES: Final = 128 * 1024
 
 MESSAGES_PER_S: Final = 20.0
 MESSAGES_BURST: Final = 40.0
+USER_MESSAGES_PER_S: Final = 200.0
+USER_MESSAGES_BURST: Final = 2000.0
+"""Of all connections of one user or token together; a restart brings them all back at once."""
 BYTES_PER_S: Final = 64 * 1024.0
 BYTES_BURST: Final = 256 * 1024.0
 SNAPSHOTS_PER_S: Final = 1.0
