@@ -76,6 +76,8 @@ class LogPlant:
 
     home: Path
     writers: Mapping[str, Writer]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More variables for the control plane."""
     port: int = 0
     token: str = ""
     _supervisord: subprocess.Popen[bytes] | None = None
@@ -92,6 +94,7 @@ class LogPlant:
             (self.home / "collectors.d" / f"{name}.toml").write_text(text)
         (self.home / "writer.py").write_text(_WRITER)
         self._variables = {"DAQ_HOME": str(self.home), "DAQ_HTTP_PORT": str(self.port)}
+        self._variables |= self.environment
         commands = build_console(load_settings(self._variables)).account_commands
         self.token = commands.create_token(ME, "test", Role.ADMIN)
 
