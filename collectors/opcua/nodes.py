@@ -52,6 +52,9 @@ class Node:
         return resolve(self.variable.address, self.namespaces)
 
 
+_UNSCALED = 1.0
+
+
 def variables_of(device: OpcUaDevice) -> dict[str, list[Variable]]:
     """Return the variables of each group that has points."""
     groups: dict[str, list[Variable]] = {}
@@ -76,11 +79,12 @@ def resolve(address: OpcUaAddress, namespaces: Sequence[str]) -> ua.NodeId | Non
 
 
 def _variable(device_id: str, point: OpcUaPoint) -> Variable:
-    deadband = point.deadband or 0.0
+    # The same objects for thousands of points: each number of its own takes 24 bytes.
+    deadband = point.deadband and point.scale and abs(point.deadband / point.scale)
     return Variable(
         point=f"{device_id}/{point.name}",
         address=parse_opcua_node_id(point.node_id),
-        factor=point.scale,
-        offset=point.offset,
-        raw_deadband=abs(deadband / point.scale) if point.scale else 0.0,
+        factor=_UNSCALED if point.scale == _UNSCALED else point.scale,
+        offset=point.offset or 0.0,
+        raw_deadband=deadband or 0.0,
     )

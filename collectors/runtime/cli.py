@@ -1,16 +1,14 @@
 """The command line of the data plane. Each command loads only what it needs."""
 
-import argparse
-import functools
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any
 
 from collectors.contract.config_error import ConfigError
-from collectors.contract.messages import sentence
 from collectors.contract.signals import EXIT_CONFIG
 
 EXIT_USAGE = 2
@@ -36,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         # A unit such as °C must not end the program on a terminal that cannot show it.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a TextIOWrapper
     language = language_of(os.environ)
-    arguments = _parser(language).parse_args(argv)
+    arguments = _arguments(argv, language)
     try:
         return _dispatch(arguments, language)
     except ConfigError as exc:
@@ -45,7 +43,16 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_CONFIG
 
 
-def _dispatch(arguments: argparse.Namespace, language: str) -> int:
+def _arguments(argv: Sequence[str], language: str) -> Any:
+    match argv:
+        case ["run", file, "--home", home] if not file.startswith("-"):
+            # As supervisord says it. A parser for people would stay in memory for months.
+            return SimpleNamespace(command="run", file=Path(file), home=Path(home))
+        case _:
+            return import_module("collectors.runtime.cli_parser").parse(argv, language)
+
+
+def _dispatch(arguments: Any, language: str) -> int:
     if arguments.command == "historian":
         return _call("collectors.history.shipper", "main", arguments.home)
     if arguments.command == "run":
@@ -64,7 +71,7 @@ def _dispatch(arguments: argparse.Namespace, language: str) -> int:
     )
 
 
-def _points(arguments: argparse.Namespace, language: str) -> int:
+def _points(arguments: Any, language: str) -> int:
     module = "collectors.points_table.command"
     if arguments.action == "export":
         return _call(module, "export_points", arguments.file, arguments.table, language)
@@ -76,65 +83,3 @@ def _call(module: str, function: str, *arguments: object) -> int:
     loaded: Any = import_module(module)
     code: int = getattr(loaded, function)(*arguments)
     return code
-
-
-class _Parser(argparse.ArgumentParser):
-    """Speaks the user's language where argparse has no catalogue of its own."""
-
-    language = "en"
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        text = sentence(PACKAGE, "help.usage_error", {"reason": message}, self.language)
-        self.exit(EXIT_USAGE, f"{text}\n")
-
-
-def _parser(language: str) -> argparse.ArgumentParser:
-    say = functools.partial(sentence, PACKAGE, params={}, language=language)
-    _Parser.language = language
-    parser = _Parser(
-        prog="python -m collectors", description=say("help.description"), add_help=False
-    )
-    parser.add_argument("-h", "--help", action="help", help=say("help.help"))
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=say(f"help.{name}"), add_help=False)
-        sub.add_argument("-h", "--help", action="help", help=say("help.help"))
-        if name != "historian":
-            sub.add_argument("file", type=Path, metavar="FILE", help=say("help.file"))
-        return sub
-
-    def add_home(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--home", type=Path, required=True, help=say("help.home"))
-
-    def add_json(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--json", action="store_true", help=say("help.json"))
-
-    add_home(command("run"))
-    add_json(command("check"))
-    add_json(command("once"))
-    test_read = command("test-read")
-    test_read.add_argument("point", metavar="DEVICE/POINT", help=say("help.point"))
-    add_json(test_read)
-    browse = command("browse")
-    browse.add_argument("device", metavar="DEVICE", help=say("help.device"))
-    browse.add_argument("--filter", metavar="TEXT", help=say("help.filter"))
-    add_json(browse)
-    add_json(command("fingerprint"))
-    add_home(command("historian"))
-    _add_points(commands.add_parser("points", help=say("help.points"), add_help=False), say)
-    return parser
-
-
-def _add_points(points: argparse.ArgumentParser, say: Callable[[str], str]) -> None:
-    points.add_argument("-h", "--help", action="help", help=say("help.help"))
-    actions = points.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, order in (("export", ("file", "table")), ("import", ("table", "file"))):
-        sub = actions.add_parser(name, help=say(f"help.points.{name}"), add_help=False)
-        sub.add_argument("-h", "--help", action="help", help=say("help.help"))
-        for key in order:
-            sub.add_argument(key, type=Path, metavar=key.upper(), help=say(f"help.{key}"))
-        if name == "import":
-            sub.add_argument("--dry-run", action="store_true", help=say("help.dry_run"))
-            sub.add_argument("--keep", action="store_true", help=say("help.keep"))
