@@ -1,8 +1,9 @@
 """Print what a Modbus collector costs, beside pymodbus alone and a read for each tag.
 
-Run with ``python tests/performance/bench_modbus.py [decode|site|limit|dead]``. The device is a
-minimal server in a process of its own that answers every read with changing registers. CPU is that
-of the client process alone, so the figures hold on a busy machine too; walls and lateness do not.
+Run with ``python tests/performance/bench_modbus.py [decode|memory|site|limit|dead]``. The device is
+a minimal server in a process of its own that answers every read with changing registers. CPU is
+that of the client process alone, so the figures hold on a busy machine too; walls and lateness do
+not. Python adds a megabyte of memory where PYTHONDONTWRITEBYTECODE keeps it from using its cache.
 """
 
 import asyncio
@@ -95,10 +96,12 @@ def _process(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
         process.wait()
 
 
-def document(ports: list[int], interval_s: float, **point: object) -> dict[str, object]:
+def document(
+    ports: list[int], interval_s: float, registers: int = _REGISTERS, **point: object
+) -> dict[str, object]:
     points = [
         {"name": f"r{n}", "address": f"holding:{n}", "type": "int16", **point}
-        for n in range(_REGISTERS)
+        for n in range(registers)
     ]
     return {
         "name": "line1",
@@ -297,6 +300,18 @@ def bench_decode() -> None:
         print(f"  {name:32} {decode_path(**point):8.3f}", flush=True)
 
 
+def bench_memory(seconds: float = 3.0) -> None:
+    print("memory of one process, by devices and registers of each")
+    for count, registers in ((1, 10), (1, 300), (1, _REGISTERS), (20, _REGISTERS)):
+        with devices(count) as ports:
+            figures = measure(document(ports, 1.0, registers, deadband=0.5), 0.0, seconds)
+            show(f"collector, {count} x {registers}", {"rss_mb": figures["rss_mb"]})
+    script = "import pymodbus.client; print(open('/proc/self/statm').read())"
+    statm = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
+    rss_mb = int(statm.stdout.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    show("pymodbus, only imported", {"rss_mb": rss_mb})
+
+
 def bench_site(count: int = 200, seconds: float = 15.0) -> None:
     print(f"{count} devices x {_REGISTERS} registers each second")
     with devices(count) as ports:
@@ -372,6 +387,7 @@ def main(arguments: list[str]) -> None:
         case _:
             parts = {
                 "decode": bench_decode,
+                "memory": bench_memory,
                 "site": bench_site,
                 "limit": bench_limit,
                 "dead": bench_dead,

@@ -50,7 +50,8 @@ def main() -> None:
         time.sleep(_WARM_UP_S)
         asyncio.run(_bench_subscribing(port))
         asyncio.run(_bench_asyncua_subscription(port))
-        _bench_process(port)
+        _bench_process(port, 10)
+        _bench_process(port, _ITEMS)
 
 
 async def _bench_reading(port: int) -> None:
@@ -121,14 +122,14 @@ async def _bench_asyncua_subscription(port: int) -> None:
     _print_changes("asyncua, iterator", cost, changes)
 
 
-def _bench_process(port: int) -> None:
-    print(f"\nthe whole collector with {_ITEMS} subscribed items, spool included")
+def _bench_process(port: int, items: int) -> None:
+    print(f"\nthe whole collector with {items} subscribed items, spool included")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         file = home / "bench.toml"
         points = "".join(
             f'[[devices.points]]\nname = "v{i}"\nnode_id = "nsu=urn:node:plant;s=v{i}"\n'
-            for i in range(_ITEMS)
+            for i in range(items)
         )
         file.write_text(
             f'name = "bench"\nprotocol = "opcua"\n[[devices]]\nid = "plc"\nmode = "subscribe"\n'
