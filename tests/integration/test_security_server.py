@@ -1,8 +1,5 @@
 """Attacks on the real server over real sockets: each is refused, and others are served."""
 
-import base64
-import datetime
-import ipaddress
 import re
 import secrets
 import socket
@@ -15,11 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from served import Served, serving
+from served import Served, make_certificate, serving, upgrade
 
 from control_plane.auth.permissions import Actor, Role
 from control_plane.console import Console, build_console
@@ -33,37 +26,6 @@ ME = Actor(name="console:test", role=Role.ADMIN, origin="console")
 
 def console_of(home: Path) -> Console:
     return build_console(load_settings({"DAQ_HOME": str(home)}))
-
-
-def make_certificate(directory: Path) -> tuple[Path, Path]:
-    """Write a certificate for localhost that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    directory.mkdir(exist_ok=True)
-    cert_file, key_file = directory / "cert.pem", directory / "key.pem"
-    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file
 
 
 @pytest.fixture(scope="module")
@@ -272,20 +234,7 @@ def test_the_server_speaks_tls_itself(tls: Served) -> None:
 
 def test_live_connections_work_through_tls(tls: Served) -> None:
     bob = signed_in(tls, "bob")
-    key = base64.b64encode(secrets.token_bytes(16)).decode()
-    head = (
-        "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Protocol: daq.v1\r\nCookie: {bob['Cookie']}\r\n\r\n"
-    )
-    with tls.connect() as connection:
-        connection.sendall(head.encode())
-        received = b""
-        while b'"hello"' not in received:
-            data = connection.recv(4096)
-            assert data, received
-            received += data
-    assert received.startswith(b"HTTP/1.1 101")
+    upgrade(tls, bob["Cookie"]).close()
 
 
 def test_a_handshake_that_does_not_end_is_ended_and_others_are_served(tls: Served) -> None:
