@@ -175,6 +175,8 @@ class Connection:
             return
         self.close_code, self.close_mono, self.close_reason = code, mono, reason
         self.is_offender = code in OFFENCES
+        for each in self.subscriptions.values():
+            each.is_lagging = True  # Nothing may follow a close frame (RFC 6455, 5.5.1).
         if not self.is_gone:
             self.write(frames.close_frame(code, reason))
 

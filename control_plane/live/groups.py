@@ -93,8 +93,9 @@ class Group:
         self.sent = self.feed.seq
         burst = self.snapshot()
         for each in self.members.values():
-            each.is_lagging = False
-            each.connection.write_burst(burst)
+            if each.connection.is_open:
+                each.is_lagging = False
+                each.connection.write_burst(burst)
 
     def snapshot(self) -> Burst:
         """Return everything as it is now, for who has been told nothing."""

@@ -202,7 +202,7 @@ class Loop:
     def _attend(self, connection: Connection, mask: int, mono: float) -> None:
         """Read what came, write what waits."""
         try:
-            if mask & select.EPOLLOUT and connection.flush(mono):
+            if mask & select.EPOLLOUT and connection.flush(mono) and connection.is_open:
                 self._catch_up(connection, mono)
             if mask & ~select.EPOLLOUT:
                 for text in connection.read(mono):

@@ -43,16 +43,23 @@ class RestProbe:
         self._port, self._headers = port, headers
         self._stopping = threading.Event()
         self.took_ms: list[float] = []
+        self.is_enough = False
+        """Set before the server stops."""
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         with contextlib.closing(connection):
-            while not self._stopping.wait(0.05):
+            while not self._stopping.wait(0.05) and not self.is_enough:
                 began = time.perf_counter()
                 connection.request("GET", "/api/v1/processes", headers=self._headers)
                 connection.getresponse().read()
                 self.took_ms.append((time.perf_counter() - began) * 1000)
+
+    def wait(self) -> None:
+        """Wait for the last answer."""
+        if self._thread.ident is not None:
+            self._thread.join()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -109,11 +116,16 @@ def run(kind: str, load: Load, scratch: Path) -> dict[str, Any]:
             before, began = cpu_s(server.pid), time.monotonic()
             assert client.stdout.readline() == "done\n"
             cores = (cpu_s(server.pid) - before) / (time.monotonic() - began)
-            rest_ms = list(probe.took_ms)
+            probe.is_enough, rest_ms = True, list(probe.took_ms)
             memory = rss_mb(server.pid)
             figures: dict[str, Any] = json.loads(client.stdout.readline())
+            probe.wait()
+            stopped = time.monotonic()
+            server.terminate()
+            figures |= json.loads(client.stdout.readline())
+            figures["stop_s"] = time.monotonic() - stopped
     finally:
-        server.terminate()
+        server.kill()
         server.wait(timeout=20)
     figures |= {"cores": cores, "rss_mb": memory}
     if rest_ms:
@@ -138,7 +150,10 @@ def rss_mb(pid: int) -> float:
 def show(kind: str, figures: dict[str, Any]) -> None:
     rest = ""
     if "rest_p50_ms" in figures:
-        rest = f"  REST p50 {figures['rest_p50_ms']:.1f} max {figures['rest_max_ms']:.0f} ms"
+        rest = (
+            f"  REST p50 {figures['rest_p50_ms']:.1f} max {figures['rest_max_ms']:.0f} ms"
+            f"  stop: {figures['told']} told 1001 in {figures['stop_s']:.1f} s"
+        )
     per_core = figures["per_s"] / max(figures["cores"], 1e-9)
     print(
         f"{kind:<24} {figures['per_s']:>9,.0f}/s  p50 {figures['p50_ms']:>6.1f}"

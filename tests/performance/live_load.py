@@ -46,6 +46,7 @@ def main() -> None:
         "lost": task["readers"] - len(readers),
     }
     print(json.dumps(figures), flush=True)
+    print(json.dumps(await_close(readers)), flush=True)
     for each in mute:
         each.close()
 
@@ -76,6 +77,33 @@ def connect(task: dict[str, Any], *, mute: bool = False) -> socket.socket:
         peer.sendall(bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload)
     peer.setblocking(False)
     return peer
+
+
+def await_close(readers: dict[int, socket.socket]) -> dict[str, Any]:
+    """Return how many are told to go with 1001, and how long after the first one."""
+    told = 0
+    poll = select.epoll()
+    for fd in readers:
+        poll.register(fd, select.EPOLLIN)
+    tails = dict.fromkeys(readers, b"")
+    first = last = time.monotonic()
+    while tails and time.monotonic() - last < 10:
+        for fd, _ in poll.poll(0.1):
+            try:
+                data = readers[fd].recv(1 << 18)
+            except OSError:
+                data = b""
+            if data:
+                tails[fd] = (tails[fd] + data)[-200:]
+                continue
+            # A close frame (RFC 6455, 5.5.1) with 1001 is the last thing said.
+            if re.search(rb"\x88[\x02-\x7d]\x03\xe9", tails.pop(fd)):
+                told += 1
+                last = time.monotonic()
+            poll.unregister(fd)
+        if len(tails) == len(readers):
+            first = last = time.monotonic()
+    return {"told": told, "stop_s": last - first}
 
 
 def listen(

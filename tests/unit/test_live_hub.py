@@ -289,6 +289,19 @@ def test_closing_sends_everybody_away_and_asks_each_to_come_back_at_another_time
             hub.take_seat(Visitor(user="bob"))
 
 
+def test_nothing_follows_a_close() -> None:
+    with running_hub(close_s=0.3) as hub:
+        peer = Peer(hub)
+        peer.ask("subscribe", topic="error_alerts")
+        peer.topic_frame()
+        hub.close()
+        assert peer.wait_closed() == 1001
+        for n in range(10):
+            hub.publish("error_alerts", "a", n)
+        assert peer.sock.recv(1000) == b""
+        peer.end()
+
+
 def test_one_who_says_nothing_is_sent_away() -> None:
     with running_hub(hello_s=0.1) as hub:
         peer = Peer(hub)
