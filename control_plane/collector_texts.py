@@ -16,6 +16,8 @@ from collectors.contract.config import AnyCollector, load_collector
 from collectors.contract.config_problems import ConfigError, ConfigProblem
 
 _LINE: Final = re.compile(r"at line (\d+)")
+_MOST_KEYS: Final = 200
+"""Of one table; no file has a tenth of them, and tomlkit takes minutes for a hundred thousand."""
 _NAMES: Final = ("id", "name")
 """Keys by which an entry of a list is the same one in both texts."""
 
@@ -158,6 +160,8 @@ def with_document(text: str, document: Mapping[str, Any]) -> str:
 def _without_nulls(value: Any) -> Any:
     """TOML has no null; a form says so of a key that is not given."""
     if isinstance(value, Mapping):
+        if len(value) > _MOST_KEYS:
+            raise ValueError(f"a table has more than {_MOST_KEYS} keys")
         return {key: _without_nulls(each) for key, each in value.items() if each is not None}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_without_nulls(each) for each in value]

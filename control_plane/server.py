@@ -45,7 +45,11 @@ class _Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         def with_whole_request(environ: dict[str, Any], start_response: Any) -> Any:
             # One byte more than is allowed lets the application refuse it.
             limit_bytes = body_limit(environ["PATH_INFO"])
-            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(limit_bytes + 1))
+            body = environ["wsgi.input"].read(limit_bytes + 1)
+            environ["wsgi.input"] = io.BytesIO(body)
+            # Of chunks nobody has told the length, and half of a body must not pass for all of it.
+            if environ.pop("HTTP_TRANSFER_ENCODING", None) is not None:
+                environ["CONTENT_LENGTH"] = str(len(body))
             if self._read_by.pop(environ["gunicorn.socket"].fileno(), None) is None:
                 raise StopIteration  # it came too late; gunicorn closes the connection
             return application(environ, start_response)
