@@ -82,13 +82,22 @@ class GuardedType3E(Type3E):  # type: ignore[misc] # the library has no type inf
         Raises:
             OSError: none does; ``TimeoutError`` if it took too long.
         """
+        addresses = _addresses_of(ip, port)
+        if not addresses:
+            raise OSError(f"{ip} has no address")
+        self.connect_to(addresses)
+
+    def connect_to(self, addresses: Sequence[tuple[Any, ...]]) -> None:
+        """Connect to the first of what ``socket.getaddrinfo`` gave; raises as :meth:`connect`."""
         deadline = time.monotonic() + self.soc_timeout
-        error: OSError = OSError(f"{ip} has no address")
-        for family, kind, protocol, _, address in _addresses_of(ip, port):
+        error: OSError = OSError("no address")
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            # One that says nothing must not use up the time of those after it.
+            share_s = (deadline - time.monotonic()) / (len(addresses) - number)
             self._adopt(socket.socket(family, kind, protocol))
             try:
                 tune_socket(self._socket())
-                self._socket().settimeout(max(0.001, deadline - time.monotonic()))
+                self._socket().settimeout(max(0.001, share_s))
                 self._socket().connect(address)
             except OSError as exc:
                 error = exc

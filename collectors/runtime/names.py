@@ -1,8 +1,11 @@
-"""An event loop in which a name that cannot be looked up holds up nobody else.
+"""An event loop in which a name or an address that leads nowhere holds up nobody else.
 
 asyncio looks names up in a pool of a few threads, and a name server that is away keeps each of them
 for half a minute. A few dead devices that are tried again each second would then keep all others
 from connecting, and the spool, which uses the same pool, from being written.
+
+And it tries the addresses of a name one after the other: where the first one says nothing, such as
+an IPv6 address in a network without IPv6, the time is up before the second one is asked.
 """
 
 import asyncio
@@ -12,14 +15,21 @@ import threading
 from typing import Any
 
 _Key = tuple[Any, ...]
+_NEXT_ADDRESS_S = 0.25
+"""RFC 8305, 5: "Connection Attempt Delay"."""
 
 
 class NamesLoop(asyncio.SelectorEventLoop):
-    """Looks each name up in a thread of its own, and only once at a time."""
+    """Looks each name up in a thread of its own, only once at a time, and tries all it finds."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lookups: dict[_Key, asyncio.Future[Any]] = {}
+
+    async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("sock") is None:
+            kwargs.setdefault("happy_eyeballs_delay", _NEXT_ADDRESS_S)
+        return await super().create_connection(*args, **kwargs)
 
     async def getaddrinfo(
         self,

@@ -5,9 +5,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from collectors.mitsubishi_mc.frames import Access, Coding
+from collectors.mitsubishi_mc.guard import GuardedType3E
 from collectors.runtime.names import NamesLoop
 
 
@@ -18,9 +21,13 @@ class SlowNames(NamesLoop):
         super().__init__()
         self.answer = threading.Event()
         self.asked: list[str] = []
+        self.two: list[tuple[object, ...]] = []
+        """The addresses of ``two``."""
 
     def resolve(self, host: str, *rest: object) -> object:  # type: ignore[override] # a spy
         self.asked.append(host)
+        if host == "two":
+            return self.two
         if host == "hung":
             self.answer.wait(30)
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -81,6 +88,47 @@ def test_a_text_that_is_no_name_is_an_error_of_the_connection(loop: SlowNames) -
             await connect("a" * 64 + ".example", 1, 5)
 
     loop.run_until_complete(scenario())
+
+
+def addresses_of(*ports: int) -> list[tuple[object, ...]]:
+    return [
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))
+        for port in ports
+    ]
+
+
+def test_an_address_that_says_nothing_does_not_use_up_the_time_for_the_next(
+    loop: SlowNames,
+) -> None:
+    async def scenario() -> None:
+        server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+        with full_port() as hole:
+            loop.two = addresses_of(hole, server.sockets[0].getsockname()[1])
+            await connect("two", 1, 0.9)
+        server.close()
+
+    loop.run_until_complete(scenario())
+
+
+def test_a_plc_too_is_found_at_its_second_address() -> None:
+    with full_port() as hole, socket.create_server(("127.0.0.1", 0)) as plc:
+        addresses = addresses_of(hole, plc.getsockname()[1])
+        client = GuardedType3E(Access(coding=Coding("Q", "binary"), timeout_s=0.8))
+        client.connect_to(addresses)
+        assert client.fileno() >= 0
+        client.close()
+
+
+@contextmanager
+def full_port() -> Iterator[int]:
+    """A port that leaves every connection attempt unanswered: its queue is full."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for sock in (first, second):
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
 
 
 def test_the_end_of_the_loop_does_not_wait_for_a_name(loop: SlowNames) -> None:
