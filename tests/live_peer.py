@@ -1,18 +1,29 @@
 """The other end of a live connection: a hub's thread talks to it over a socket pair."""
 
+import contextlib
 import json
 import socket
 import threading
 import time
 import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 
 from control_plane.live.connection import Visitor
+from control_plane.live.frames import Burst
 from control_plane.live.hub import Hub
+from control_plane.live.limits import Pace
+from control_plane.live.messages import FrameCheck
+from control_plane.live.seats import SeatLimits
+from control_plane.live.streams import Stream
+from control_plane.live.topics import TOPICS, Topic
 
 DEADLINE_S = 10.0
 
@@ -124,3 +135,41 @@ class Peer:
     def _keep(self, text: str) -> None:
         frame = json.loads(text)
         self._frames.extend(frame if isinstance(frame, list) else [frame])
+
+
+def seat_limits(clients: int) -> SeatLimits:
+    return SeatLimits(clients=clients, per_user=clients, per_address=clients)
+
+
+@contextlib.contextmanager
+def running_hub(
+    max_clients: int = 10, stream: Stream | None = None, **pace: float
+) -> Iterator[Hub]:
+    hub = Hub(
+        seat_limits(max_clients), lambda: datetime(2026, 1, 31, tzinfo=UTC), pace=Pace(**pace)
+    )
+    if stream is not None:
+        hub.add_stream(stream)
+    hub.start()
+    try:
+        yield hub
+    finally:
+        hub.stop()
+
+
+@contextlib.contextmanager
+def checked_frames(topics: Mapping[str, Topic] = TOPICS) -> Iterator[None]:
+    """See that every frame is as described; what the topics tell is free, all around it is not."""
+    found: list[str] = []
+    judge = FrameCheck({name: replace(topic, data=object) for name, topic in topics.items()})
+
+    def check(text: str) -> None:
+        try:
+            judge(text)
+        except ValueError as exc:
+            found.append(f"{text}: {exc}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Burst, "check", staticmethod(check))
+        yield
+    assert found == []
