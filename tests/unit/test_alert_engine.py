@@ -220,6 +220,20 @@ def test_only_an_open_alert_can_be_acknowledged_here() -> None:
     plant = Plant(limits=QUICK)
     plant.look(CRASH, times=5)
     assert acknowledge(plant.state, 1, NOTE) == (plant.state, None)
+    # One that is not certain yet has no number.
+    plant.look(facts(status(checks=CRASHED), status("line2", cpu=99.0)))
+    assert "cpu" in {t.alert.rule for t in plant.state.tracks.values() if t.alert}
+    assert acknowledge(plant.state, 0, NOTE) == (plant.state, None)
+
+
+def test_one_good_look_ends_nothing() -> None:
+    plant = Plant(limits=QUICK)
+    plant.look(CRASH, times=5)
+    for _ in range(3):
+        events = plant.look(FINE) + plant.look(CRASH, times=5)
+        assert [e for e in events if e.alert.rule == "process_state"] == []
+    plant.look(FINE)
+    assert process_alert(plant).state is AlertState.FIRING
 
 
 def test_a_shelved_alert_is_quiet_until_the_shelf_ends() -> None:
