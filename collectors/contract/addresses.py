@@ -62,9 +62,11 @@ def parse_modbus_address(text: str) -> ModbusAddress:
 
 _NODE_ID = re.compile(
     r"(?:ns=(\d{1,5});|nsu=([^;\x00-\x1f]{1,512});)?"
-    r"(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|b=[!-~]+)",
+    r"(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|b=(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==))",
     re.DOTALL,
 )
+"""Bytes are in base64; asyncua takes what is none for the bytes themselves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,18 @@ def test_a_namespace_is_an_index_or_a_uri(text: str, address: OpcUaAddress) -> N
     assert parse_opcua_node_id(text) == address
 
 
-@pytest.mark.parametrize("text", ["nsu=;i=1", "nsu=urn:a", "nsu=urn:a;ns=2;i=1", "nsu=urn:a;i=-1"])
+@pytest.mark.parametrize("text", ["ns=2;b=AQID", "b=/w==", "b=QVFJ", "b=QVE="])
+def test_bytes_are_in_base64(text: str) -> None:
+    assert parse_opcua_node_id(text).node_id == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nsu=;i=1", "nsu=urn:a", "nsu=urn:a;ns=2;i=1", "nsu=urn:a;i=-1",
+        "b=AQI", "b=", "ns=2;b=AQ", "b=A===", "b=QV FJ", "b=QVFJ=",
+    ],
+)  # fmt: skip
 def test_half_a_node_id_is_refused(text: str) -> None:
     with pytest.raises(AddressError):
         parse_opcua_node_id(text)
