@@ -21,6 +21,7 @@ export const router = createRouter({
     },
     { path: '/alerts', name: 'alerts', component: () => import('@/pages/AlertsPage.vue') },
     { path: '/logs', name: 'logs', component: () => import('@/pages/LogsPage.vue') },
+    { path: '/trends', name: 'trends', component: () => import('@/pages/TrendsPage.vue') },
     { path: '/config', name: 'configs', component: () => import('@/pages/ConfigsPage.vue') },
     {
       path: '/config/:name',

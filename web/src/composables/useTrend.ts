@@ -12,6 +12,7 @@ export const RANGES = [
   { key: '6h', minutes: 360 },
   { key: '24h', minutes: 1440 },
   { key: '7d', minutes: 10_080 },
+  { key: '30d', minutes: 43_200 },
 ] as const
 
 export type RangeKey = (typeof RANGES)[number]['key']

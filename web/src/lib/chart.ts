@@ -9,7 +9,7 @@ export interface ChartCurve {
   series: string
   label: string
   unit: string
-  /** 1..4, which is also its colour and dash. */
+  /** 1..4, which is also its colour and dash; 5..8 for the same of an earlier time. */
   index: number
   isStepped: boolean
   table: CurveTable
@@ -21,7 +21,8 @@ export interface ChartColours {
   axis: string
 }
 
-const DASHES: readonly (readonly number[])[] = [[], [8, 3], [2, 3], [10, 3, 2, 3]]
+/** Four curves, and the same four of an earlier time, all of them dotted. */
+const DASHES: readonly (readonly number[])[] = [[], [8, 3], [2, 3], [10, 3, 2, 3], [1, 4], [1, 4], [1, 4], [1, 4]]
 const BAND_ALPHA = '26'
 const AXIS_FONT = '12px system-ui, sans-serif'
 const COLUMNS = 3

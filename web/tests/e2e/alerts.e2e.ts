@@ -15,6 +15,7 @@ const PAGES = [
   '/alerts',
   '/logs',
   '/logs?view=errors',
+  '/trends?s=demo-opcua/tank1/temperature&compare=1h',
   '/config',
   '/config/demo-modbus',
   '/audit',

@@ -12,6 +12,9 @@ export function check(check_type: CheckType, values: Partial<Check> = {}): Check
     params: {},
     message: 'process runs and its work loop turns',
     recommendations: [],
+    lasted_s: 0,
+    hard_status: null,
+    looks: 0,
     ...values,
   }
 }
