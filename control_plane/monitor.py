@@ -32,6 +32,7 @@ from control_plane.errors import StorageError
 from control_plane.limits_file import LimitsFile
 from control_plane.live.hub import Hub
 from control_plane.observer import Observer
+from control_plane.outages import Outages
 from control_plane.process_view import judge_collector, measure_performance, view_collector
 from control_plane.storage.process_history import ProcessHistory
 from control_plane.telemetry.death_watch import DeathWatch
@@ -119,6 +120,7 @@ class Monitor:
         self._memory: dict[str, _Memory] = {}
         self._picture: Picture | None = None
         self._listeners: list[Callable[[Picture], None]] = []
+        self._outages = Outages(log)
         self._looked_mono = -math.inf
         self.look_ms = 0.0
         """How long the newest look took, what it wrote down included."""
@@ -216,11 +218,15 @@ class Monitor:
         return _AFTER_DEATH_S if pids & self._watch.died() else ROUND_S
 
     def _call(self, listener: Callable[[Picture], None], picture: Picture) -> None:
+        where = str(id(listener))
         try:
             listener(picture)
-        except Exception:
+        except Exception as exc:  # noqa: BLE001 - it is logged by what remembers outages
             # One that fails must not keep the others, or the next look, from happening.
-            log.exception("a listener to the monitor failed")
+            what = f"{where} {type(exc).__name__}"
+            self._outages.failed(what, where, "a listener to the monitor failed", exc)
+        else:
+            self._outages.works(where)
 
     def _examine(self, each: SeenCollector) -> ProcessStatus:
         name = each.file.name

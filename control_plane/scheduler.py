@@ -11,6 +11,8 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from control_plane.outages import Outages
+
 log = logging.getLogger(__name__)
 
 _STEP_S = 2.0
@@ -86,10 +88,14 @@ def _trigger(job: Job) -> BaseTrigger:
 
 
 def _guarded(job: Job) -> Callable[[], None]:
+    outages = Outages(log)
+
     def run() -> None:
         try:
             job.run()
-        except Exception:
-            log.exception("scheduled job failed", extra={"job": job.id})
+        except Exception as exc:  # noqa: BLE001 - it is logged by what remembers outages
+            outages.failed(job.id, job.id, "scheduled job failed", exc)
+        else:
+            outages.works(job.id)
 
     return run

@@ -4,7 +4,7 @@ import json
 import logging
 from pathlib import Path
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from collectors.contract.config_problems import ConfigError
@@ -12,8 +12,10 @@ from collectors.contract.messages import DEFAULT_LANGUAGE, LANGUAGES, sentence
 from collectors.history.read import HistoryError
 from collectors.points_table.problems import TableError
 from control_plane import errors
+from control_plane.outages import Outages
 
 log = logging.getLogger(__name__)
+_OUTAGES = "outages"
 
 STATUS: dict[type[errors.ControlPlaneError], int] = {
     errors.BadRequest: 400,
@@ -104,6 +106,8 @@ def problem(
 
 def register_error_handlers(app: Flask) -> None:
     """Let every exception of the API become a problem answer."""
+    app.extensions[_OUTAGES] = Outages(log)
+    app.after_request(_note_success)
     app.register_error_handler(errors.ControlPlaneError, _control_plane_error)
     app.register_error_handler(errors.BadInput, _bad_input)
     app.register_error_handler(ConfigError, _config_error)
@@ -113,10 +117,23 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def _outages() -> Outages:
+    outages: Outages = current_app.extensions[_OUTAGES]
+    return outages
+
+
+def _note_success(response: Response) -> Response:
+    if response.status_code < 500:
+        _outages().works(str(request.endpoint))
+    return response
+
+
 def _control_plane_error(exc: errors.ControlPlaneError) -> Response:
     status = status_of(type(exc))
     if status >= 500:
-        log.warning("request failed", extra={"path": request.path, "error": str(exc)})
+        # A plant's panels ask every second: it is said once for each kind of failure.
+        where, error = str(request.endpoint), str(exc)
+        _outages().failed(exc.code, where, "request failed", path=request.path, error=error)
     extra = {"retry_after_s": exc.params["retry_after_s"]} if status == 429 else {}
     return problem(status, exc.code, exc.message(language_of_request()), extra)
 
@@ -174,6 +191,8 @@ def _http_exception(exc: HTTPException) -> Response:
 
 
 def _unexpected(exc: Exception) -> Response:
-    log.error("request failed unexpectedly", exc_info=exc, extra={"path": request.path})
+    what = f"{type(exc).__name__} {request.endpoint}"
+    message, path = "request failed unexpectedly", request.path
+    _outages().failed(what, str(request.endpoint), message, exc, path=path)
     error = errors.ControlPlaneError()
     return problem(500, error.code, error.message(language_of_request()))
