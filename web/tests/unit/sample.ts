@@ -15,6 +15,7 @@ export function check(check_type: CheckType, values: Partial<Check> = {}): Check
     lasted_s: 0,
     hard_status: null,
     looks: 0,
+    state_type: 'hard',
     ...values,
   }
 }
