@@ -69,9 +69,10 @@ def session_blueprint(plane: ControlPlane) -> Blueprint:
     commands = plane.console.account_commands
 
     @blueprint.get("/session")
-    @endpoint(None)
+    @endpoint(None, errors=(RateLimited,))
     def show() -> SessionState:
         """Say who is signed in by the cookie of this request."""
+        plane.console.gate.count_request(f"address {origin_address()}")
         session = open_session(plane)
         if session is None:
             return _state(None, setup_required=not plane.console.accounts.has_users())

@@ -13,6 +13,7 @@ from control_plane.api.app import create_app
 from control_plane.auth.gate import STRIKES
 from control_plane.auth.permissions import Actor, Role
 from control_plane.bootstrap import ControlPlane, running
+from control_plane.errors import RateLimited
 from control_plane.settings import load_settings
 
 PASSWORD = "a long password"
@@ -238,3 +239,19 @@ def test_a_flood_of_refusals_does_not_flood_the_audit_trail(plane: ControlPlane)
     plane.console.audit._refusals._monotonic = lambda: now + 61
     plane.console.audit.note_further_refusals()
     assert audited(plane, "refusals") == [("*", "*", "denied", "40 more within a minute")]
+
+
+def test_a_sender_that_asks_without_end_is_slowed_down_and_others_are_not(
+    plane: ControlPlane,
+) -> None:
+    bob, carol = Person(plane, "bob", Role.VIEWER), Person(plane, "carol", Role.VIEWER)
+    now = plane.console.clock.monotonic()
+    plane.console.gate._monotonic = lambda: now
+    with pytest.raises(RateLimited):
+        for _ in range(2000):
+            plane.console.gate.count_request("bob")
+    refused = bob.ask("GET", "sessions")
+    assert (refused.status_code, refused.json["code"]) == (429, "rate_limited")
+    assert carol.ask("GET", "sessions").status_code == 200
+    plane.console.gate._monotonic = lambda: now + 1
+    assert bob.ask("GET", "sessions").status_code == 200
