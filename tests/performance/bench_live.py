@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -169,7 +170,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--realtime", action="store_true", help="as root, amid other programs")
     asked = parser.parse_args()
+    if asked.realtime:
+        # Servers and clients inherit it, peers alike.
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     with tempfile.TemporaryDirectory(prefix="daq-bench-live-") as directory:
         scratch = Path(directory)
         try:
