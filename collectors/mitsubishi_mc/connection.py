@@ -1,6 +1,7 @@
 """One socket to one PLC and the thread that uses it, because pymcprotocol blocks."""
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Final, TypeVar
 
 from collectors.contract.config_mc import McDevice
 from collectors.contract.points import Quality
-from collectors.mitsubishi_mc.frames import Access, Coding, EndCode, FrameError
+from collectors.mitsubishi_mc.frames import Access, Coding, Device, EndCode, FrameError
 from collectors.mitsubishi_mc.guard import GuardedType3E, GuardedType4E
 from collectors.mitsubishi_mc.worker import Worker
 from collectors.runtime.driver import ConnectionLost, reason_of
@@ -80,6 +81,15 @@ class Connection:
         if known and is_fx5 is not (self._device.series == "FX5"):
             radix = "octal" if is_fx5 else "hexadecimal"
             raise OtherSeries(f"the PLC is a {model}, which numbers X and Y in {radix}: set series")
+
+    async def prove_alive(self) -> None:
+        """Ask for something that every PLC tells, or refuses.
+
+        Raises:
+            ConnectionLost: see :meth:`call`.
+        """
+        with contextlib.suppress(EndCode):
+            await self.call(self.plc.read_words, Device("M", 0), 1)
 
     async def call(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run in the thread, and report each kind of broken connection as lost."""

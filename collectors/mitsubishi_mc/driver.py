@@ -32,6 +32,8 @@ class McDriver:
         self._closed_mono = 0.0
         self._knows_random = True
         self._checks_series = device.check_series and _has_inputs(device)
+        self._never_told_model = False
+        """The question was not answered the last time."""
         self._readers = self._make_readers()
 
     async def connect(self) -> None:
@@ -45,14 +47,19 @@ class McDriver:
         connection.watch(self._readable)
 
     async def _check_series(self, connection: Connection) -> None:
+        if self._never_told_model:
+            await connection.prove_alive()
         try:
             await connection.check_series()
         except OtherSeries:
             raise
         except ConnectionLost:
-            # Whoever does not answer this question is not asked again.
-            self._checks_series = False
+            # Whoever answers others and not this question is not asked again. A single loss proves
+            # nothing: inputs of another number would be read as good for ever after.
+            self._checks_series = not self._never_told_model
+            self._never_told_model = True
             raise
+        self._never_told_model = False
 
     async def read(self, group_id: str) -> Columns:
         with self._in_flight():

@@ -369,23 +369,47 @@ def test_a_plc_that_numbers_its_inputs_otherwise_is_refused(tmp_path: Path, code
         asyncio.run(connect(device_at(simulator.port, no_inputs, code=code)))
 
 
-def test_a_plc_that_never_tells_its_model_is_asked_once(tmp_path: Path) -> None:
+X10 = (McPoint(name="x", address="X10", type="bool"),)
+
+
+async def cannot_connect(driver: McDriver, reason: str) -> None:
+    with pytest.raises(ConnectionLost, match=reason):
+        await driver.connect()
+    await driver.close()
+
+
+def test_a_plc_that_never_tells_its_model_is_asked_twice_and_then_read(tmp_path: Path) -> None:
     file = simulator_file(tmp_path, [f'name = "x", type = "bool", address = "X10", {SQUARE}'])
     with RunningSimulator(file) as simulator:
-        points = (McPoint(name="x", address="X10", type="bool"),)
 
         async def run() -> None:
-            driver = McDriver(
-                device_at(simulator.port, points, timeout_s=0.1), Traffic(), lambda _lost: None
-            )
+            device = device_at(simulator.port, X10, timeout_s=0.2)
+            driver = McDriver(device, Traffic(), lambda _lost: None)
             await asyncio.to_thread(simulator.fault, "drop", count=1)
-            with pytest.raises(ConnectionLost):
-                await driver.connect()
-            await driver.close()
+            await cannot_connect(driver, "no answer")
+            # The first request of the next connection is answered, the question is not.
             await asyncio.to_thread(simulator.fault, "drop", every=2)
+            await cannot_connect(driver, "no answer")
             await driver.connect()
             assert (await read(driver))["x"].quality is Quality.GOOD
             await driver.close()
+
+        asyncio.run(run())
+
+
+def test_lost_answers_do_not_let_a_plc_of_another_series_pass(tmp_path: Path) -> None:
+    """One answer that got lost, or a PLC that is silent while it starts, proves nothing."""
+    signals = [f'name = "x", type = "bool", address = "X10", {SQUARE}']
+    with RunningSimulator(simulator_file(tmp_path, signals, series="FX5")) as simulator:
+
+        async def run() -> None:
+            device = device_at(simulator.port, X10, timeout_s=0.2)
+            driver = McDriver(device, Traffic(), lambda _lost: None)
+            await asyncio.to_thread(simulator.fault, "silent")
+            for _ in range(4):
+                await cannot_connect(driver, "no answer")
+            await asyncio.to_thread(simulator.clear)
+            await cannot_connect(driver, "which numbers X and Y in octal")
 
         asyncio.run(run())
 
