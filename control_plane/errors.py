@@ -38,6 +38,11 @@ class BadInput(BadRequest):
         self.problems = tuple(problems)
         super().__init__()
 
+    @classmethod
+    def of(cls, field: str, kind: str, **facts: object) -> "BadInput":
+        """Return the error of one field."""
+        return cls([(field, kind, facts)])
+
     def sentences(self, language: str) -> list[str]:
         return [
             sentence("control_plane", f"field.{kind}", {**facts, "field": name}, language)

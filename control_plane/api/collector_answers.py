@@ -14,7 +14,7 @@ from control_plane.bootstrap import ControlPlane
 from control_plane.collector_changes import Applied
 from control_plane.collector_texts import with_document
 from control_plane.errors import (
-    BadRequest,
+    BadInput,
     Busy,
     InvalidProgramFile,
     KeyInUse,
@@ -61,13 +61,13 @@ def based_on() -> str:
 
 
 def text_of(plane: ControlPlane, name: str, body: ConfigText) -> str:
-    """Return the text that a body means; raises BadRequest."""
+    """Return the text that a body means; raises BadInput."""
     if body.document is None:
         return body.text or ""
     try:
         return with_document(present_text(plane, name), body.document)
     except (ValueError, TypeError, RecursionError) as exc:
-        raise BadRequest(reason=f"document: {exc}") from None
+        raise BadInput.of("document", "other", reason=exc) from None
 
 
 def as_applied(applied: Applied) -> ConfigApplied:

@@ -28,7 +28,7 @@ from control_plane.api.history_query import (
 from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.errors import (
-    BadRequest,
+    BadInput,
     ExportCancelled,
     ExportTooLarge,
     StorageError,
@@ -156,7 +156,7 @@ def _width_ns(resolution: str) -> int:
         return 0
     match = _RESOLUTION.fullmatch(resolution)
     if match is None:
-        raise BadRequest(reason="resolution must be raw, or such as 10s, 1m, 1h or 1d")
+        raise BadInput.of("resolution", "not_resolution")
     return int(match[1]) * _UNITS_S[match[2]] * 10**9
 
 
@@ -164,7 +164,7 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        raise BadRequest(reason="zone must be an IANA time zone such as Asia/Shanghai") from None
+        raise BadInput.of("zone", "not_zone") from None
 
 
 def _content(plane: ControlPlane, asked: _Asked, job: ExportJob, actor: Actor) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from collectors.contract.points import series_key
 from control_plane.api.parsing import Query
 from control_plane.bootstrap import ControlPlane
 from control_plane.clock import time_of
-from control_plane.errors import BadRequest
+from control_plane.errors import BadInput
 from control_plane.storage.collector_files import read_collector_file
 
 # Nanoseconds since 1970 fit into 64 bits for all of it.
@@ -28,31 +28,29 @@ class TimeRange(Query):
 
 
 def checked_series(text: str) -> str:
-    """Return ``text`` if it can name a series; raises BadRequest."""
+    """Return ``text`` if it can name a series; raises BadInput."""
     if _SERIES.fullmatch(text) is None:
-        raise BadRequest(reason="series must be COLLECTOR/DEVICE/POINT")
+        raise BadInput.of("series", "not_series")
     return text
 
 
 def time_of_request(name: str, default: str, now: datetime) -> datetime:
-    """Return the time that the query parameter means, to the millisecond; raises BadRequest."""
+    """Return the time that the query parameter means, to the millisecond; raises BadInput."""
     text = request.args.get(name, default)
     try:
         at = time_of(text, now)
     except (ValueError, OverflowError):
-        raise BadRequest(
-            reason=f"{name} must be a time such as 2026-01-31T08:00:00Z, -15m or now"
-        ) from None
+        raise BadInput.of(name, "not_time") from None
     if not _EARLIEST <= at < _LATEST:
-        raise BadRequest(reason=f"{name} must lie in the years 1970 to 2199")
+        raise BadInput.of(name, "no_such_year")
     return at
 
 
 def span_of_request(now: datetime, default: str = "-15m") -> tuple[datetime, datetime]:
-    """Return the times of ``from`` and ``to``; raises BadRequest."""
+    """Return the times of ``from`` and ``to``; raises BadInput."""
     start, end = time_of_request("from", default, now), time_of_request("to", "now", now)
     if start >= end:
-        raise BadRequest(reason="from must lie before to")
+        raise BadInput.of("from", "not_before", other="to")
     return start, end
 
 

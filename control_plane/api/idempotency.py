@@ -11,7 +11,7 @@ from collections.abc import Callable
 from flask import Response, g, request
 
 from control_plane.clock import Clock
-from control_plane.errors import BadRequest
+from control_plane.errors import BadInput
 from control_plane.storage.idempotent_answers import Answer, IdempotentAnswers
 
 _KEY = re.compile(r"[\x21-\x7e]{1,64}")
@@ -32,7 +32,7 @@ def once(answers: IdempotentAnswers, clock: Clock) -> Callable[[Route], Route]:
             if key is None:
                 return route(*args, **kwargs)
             if _KEY.fullmatch(key) is None:
-                raise BadRequest(reason="Idempotency-Key must be 1..64 printable ASCII characters")
+                raise BadInput.of("Idempotency-Key", "not_key")
             actor: str = g.actor.name
             known = answers.begin(actor, key, _fingerprint(), clock.now())
             if known is not None:

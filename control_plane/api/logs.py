@@ -17,7 +17,7 @@ from control_plane.api.parsing import Query
 from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.logs import ErrorGroup, LogEntry, LogFilter, LogLevel
-from control_plane.errors import BadRequest, UnknownProcess
+from control_plane.errors import BadInput, UnknownProcess
 from control_plane.logs.error_info import error_info_of, grouped
 from control_plane.logs.follower import Cursor
 from control_plane.logs.line_filter import LineFilter
@@ -170,7 +170,7 @@ def logs_blueprint(plane: ControlPlane) -> Blueprint:
         """Show the lines around one, as a link to a line does."""
         place = _cursor(query.at)
         if place is None:
-            raise BadRequest(reason="at must be the cursor of a line")
+            raise BadInput.of("at", "not_cursor")
         asked = _Asked(name=_known(plane, name), lines=LineFilter(LogFilter()))
         with _searching(plane, asked) as searching:
             older = searching.before(place, query.context)
@@ -238,7 +238,7 @@ def _asked(plane: ControlPlane, name: str, query: FilterQuery) -> _Asked:
         runs = plane.console.logs.runs(name)
         found = within(wanted, runs, int(query.run) if number is None else number)
         if found is None:
-            raise BadRequest(reason=f"run {query.run} of {name} is not known; {len(runs)} are")
+            raise BadInput.of("run", "no_such_run", name=name, count=len(runs))
         wanted = found
     return _Asked(name=name, lines=LineFilter(wanted))
 

@@ -1,17 +1,19 @@
 """Collectors: their status and points."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from collectors.contract.points import Quality, Value, series_key
 from control_plane.api.endpoint import endpoint
+from control_plane.api.parsing import Query
 from control_plane.api.timeline import add_timeline
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
-from control_plane.domain.process import ProcessStatus
+from control_plane.domain.health import HealthStatus
+from control_plane.domain.process import ProcessState, ProcessStatus
 from control_plane.errors import UnknownProcess
 from control_plane.storage.collector_files import read_collector_file
 
@@ -25,8 +27,33 @@ class SupervisorView(BaseModel):
     error: str | None
 
 
+class ProcessQuery(Query):
+    """``q`` is looked for in names; ``sort`` by a column, descending with ``-``, what is unknown
+    last."""
+
+    q: Annotated[str, Field(max_length=100)] = ""
+    node: Annotated[str, Field(max_length=64)] | None = None
+    status: ProcessState | None = None
+    health: HealthStatus | None = None
+    sort: Literal[
+        "name",
+        "-name",
+        "health_score",
+        "-health_score",
+        "restart_count",
+        "-restart_count",
+        "data_collection_rate",
+        "-data_collection_rate",
+    ] = "name"
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 10_000
+    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
 class ProcessList(BaseModel):
+    """``total`` counts all that match, whatever part of them is here."""
+
     processes: list[ProcessStatus]
+    total: int
     supervisor: SupervisorView
     observed_at: datetime
 
@@ -75,12 +102,15 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
 
     @blueprint.get("")
     @endpoint(Permission.VIEW)
-    def list_processes() -> ProcessList:
-        """List all collectors with their state, health and devices."""
+    def list_processes(query: ProcessQuery) -> ProcessList:
+        """List collectors with their state, health and devices."""
         picture = plane.monitor.picture()
+        found = [each for each in picture.processes.values() if _matches(each, query)]
+        part = _sorted(found, query.sort)[query.offset : query.offset + query.limit]
         supervisor = picture.nodes[0]
         return ProcessList(
-            processes=list(picture.processes.values()),
+            processes=part,
+            total=len(found),
             supervisor=SupervisorView(
                 reachable=supervisor.reachable,
                 version=supervisor.version,
@@ -105,6 +135,23 @@ def processes_blueprint(plane: ControlPlane) -> Blueprint:
 
     add_timeline(blueprint, plane)
     return blueprint
+
+
+def _matches(status: ProcessStatus, query: ProcessQuery) -> bool:
+    return (
+        query.q.lower() in f"{status.name} {status.display_name}".lower()
+        and query.node in (None, status.node)
+        and query.status in (None, status.status)
+        and query.health in (None, status.health.status)
+    )
+
+
+def _sorted(found: list[ProcessStatus], sort: str) -> list[ProcessStatus]:
+    key, descending = sort.removeprefix("-"), sort.startswith("-")
+    known = [each for each in found if getattr(each, key) is not None]
+    unknown = [each for each in found if getattr(each, key) is None]
+    known.sort(key=lambda each: (getattr(each, key), each.name), reverse=descending)
+    return known + sorted(unknown, key=lambda each: each.name)
 
 
 def _points(plane: ControlPlane, name: str) -> list[dict[str, Any]]:

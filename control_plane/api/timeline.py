@@ -13,7 +13,7 @@ from control_plane.api.history_query import TimeRange, span_of_request
 from control_plane.auth.permissions import Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.domain.health import HealthCheckType, HealthStatus
-from control_plane.errors import BadRequest, UnknownProcess
+from control_plane.errors import BadInput, UnknownProcess
 from control_plane.storage.process_timeline import Judgement, ProcessTimeline
 
 LONGEST: Final = timedelta(days=31)
@@ -85,7 +85,7 @@ def add_timeline(blueprint: Blueprint, plane: ControlPlane) -> None:
         now = plane.console.clock.now()
         start, end = span_of_request(now, "-1h")
         if end > start + LONGEST:
-            raise BadRequest(reason=f"from must lie before to, by {LONGEST.days} days at most")
+            raise BadInput.of("from", "too_early", other="to", days=LONGEST.days)
         past = ProcessTimeline(plane.console.database)
         round_s = plane.console.limits.of(name).check_interval
         judged = past.judgements(name, start, end)

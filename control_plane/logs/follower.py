@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
-from control_plane.errors import BadRequest
+from control_plane.errors import BadInput
 
 _READ_BYTES = 1 << 20
 _TAIL_BLOCK = 64 * 1024
@@ -42,11 +42,11 @@ class Cursor:
         """Read what :meth:`__str__` wrote.
 
         Raises:
-            BadRequest: anything else.
+            BadInput: anything else.
         """
         found = _CURSOR.fullmatch(text)
         if found is None:
-            raise BadRequest(reason=f"cursor {text[:40]!r} is not one that this server gave out")
+            raise BadInput.of("cursor", "not_cursor")
         return cls(int(found[1]), int(found[2]), int(found[3] or "0", 16))
 
 

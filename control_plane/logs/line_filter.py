@@ -9,7 +9,7 @@ from typing import Any, Final
 import re2
 
 from control_plane.domain.logs import LogEntry, LogFilter, LogLevel
-from control_plane.errors import BadRequest
+from control_plane.errors import BadInput
 from control_plane.logs.redaction import MASK
 
 MAX_PATTERN_CHARS: Final = 500
@@ -29,7 +29,7 @@ class LineFilter:
     """A :class:`LogFilter`, compiled.
 
     Raises:
-        BadRequest: the pattern is none, or too long.
+        BadInput: the pattern is none, or too long.
     """
 
     def __init__(self, asked: LogFilter) -> None:
@@ -110,7 +110,7 @@ def _any_of(text: str) -> str:
 
 def _compile(pattern: str, asked: str) -> Any:
     if len(asked) > MAX_PATTERN_CHARS:
-        raise BadRequest(reason=f"a pattern may have at most {MAX_PATTERN_CHARS} characters")
+        raise BadInput.of("regex", "text_too_long", max_length=MAX_PATTERN_CHARS)
     options = re2.Options()
     options.max_mem = _MAX_MEMORY_BYTES
     options.log_errors = False
@@ -118,4 +118,4 @@ def _compile(pattern: str, asked: str) -> Any:
         return re2.compile(f"(?im){pattern}".encode(), options)
     except (re2.error, UnicodeEncodeError) as exc:
         reason = exc.args[0].decode() if isinstance(exc.args[0], bytes) else str(exc.args[0])
-        raise BadRequest(reason=f"the pattern cannot be used: {reason}") from None
+        raise BadInput.of("regex", "other", reason=reason) from None

@@ -90,6 +90,42 @@ def test_without_supervisord_nothing_is_called_healthy(
     assert broken["health"]["status"] == "unknown"
 
 
+def test_collectors_are_found_sorted_and_paged(client: FlaskClient, plane: ControlPlane) -> None:
+    viewer = bearer(plane, Role.VIEWER)
+
+    def listed(query: str) -> list[str]:
+        answer = client.get(f"/api/v1/processes?{query}", headers=viewer)
+        assert answer.status_code == 200, answer.json
+        return [each["name"] for each in answer.json["processes"]]
+
+    assert listed("") == ["broken", "line1"]
+    assert listed("sort=-name&limit=1") == ["line1"]
+    assert listed("sort=-health_score") == ["broken", "line1"]
+    assert listed("q=一号") == ["line1"]
+    assert listed("status=RUNNING") == listed("node=line2") == listed("offset=2") == []
+    assert listed("health=unknown&status=UNKNOWN") == ["broken", "line1"]
+    wrong = client.get("/api/v1/processes?status=DEAD", headers=viewer)
+    assert (wrong.status_code, wrong.json["problems"][0]["field"]) == (400, "status")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_what_the_server_itself_refuses_is_a_problem_too(
+    client: FlaskClient, plane: ControlPlane, language: str
+) -> None:
+    viewer = bearer(plane, Role.VIEWER) | {"Accept-Language": language}
+    gone = client.get("/api/v1/nothing", headers=viewer)
+    wrong = client.patch("/api/v1/processes", headers=viewer)
+    kind = client.post("/api/v1/silences", data="x", headers=viewer)
+    large = client.post(
+        "/api/v1/silences", data=b" " * 2_000_000, content_type="application/json", headers=viewer
+    )
+    found = [(a.status_code, a.mimetype) for a in (gone, wrong, kind, large)]
+    assert found == [(s, "application/problem+json") for s in (404, 405, 415, 413)]
+    assert "GET" in wrong.headers["Allow"]
+    details = "".join(answer.json["detail"] for answer in (gone, wrong, kind, large))
+    assert details.isascii() == (language == "en")
+
+
 def test_the_set_up_link_makes_the_first_user_once(
     client: FlaskClient, plane: ControlPlane
 ) -> None:

@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 
 from control_plane.api.app import create_app
 from control_plane.api.endpoint import declaration_of
+from control_plane.api.errors import status_of
 from control_plane.api.openapi import openapi_document
 from control_plane.auth.permissions import Actor, Role
 from control_plane.bootstrap import ControlPlane, running
@@ -25,7 +26,7 @@ from control_plane.settings import load_settings
 
 KEPT = Path(__file__).parents[2] / "docs" / "openapi.json"
 ME = Actor(name="console:test", role=Role.ADMIN, origin="console")
-EXAMPLES = 8
+EXAMPLES = 5
 CHECKED = [status_code_conformance, content_type_conformance, response_schema_conformance]
 COLLECTOR = """
 name = "line1"
@@ -77,6 +78,17 @@ def test_every_route_is_described_with_its_permission(app: Flask, document: dict
     for methods in document["paths"].values():
         for operation in methods.values():
             assert operation["summary"].endswith("."), operation["operationId"]
+
+
+def test_every_error_that_a_route_declares_has_a_status_of_its_own(app: Flask) -> None:
+    declared = {
+        error
+        for view in app.view_functions.values()
+        if (declaration := declaration_of(view)) is not None
+        for error in declaration.errors
+    }
+    assert len(declared) > 20
+    assert [error.__name__ for error in declared if status_of(error) == 500] == ["LogsUnreadable"]
 
 
 def test_both_forms_of_the_description_are_served(app: Flask, plane: ControlPlane) -> None:

@@ -696,7 +696,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List all collectors with their state, health and devices.
+         * List collectors with their state, health and devices.
          * @description For the roles viewer, operator, admin.
          */
         get: operations["processes_list_processes"];
@@ -2199,8 +2199,10 @@ export interface components {
             since: string | null;
             checks: components["schemas"]["HealthCheckResult"][];
         };
+        /** @description ``total`` counts all that match, whatever part of them is here. */
         ProcessList: {
             processes: components["schemas"]["ProcessStatus"][];
+            total: number;
             supervisor: components["schemas"]["SupervisorView"];
             /** Format: date-time */
             observed_at: string;
@@ -4032,7 +4034,15 @@ export interface operations {
     };
     processes_list_processes: {
         parameters: {
-            query?: never;
+            query?: {
+                q?: string;
+                node?: string;
+                status?: components["schemas"]["ProcessState"];
+                health?: components["schemas"]["HealthStatus"];
+                sort?: "name" | "-name" | "health_score" | "-health_score" | "restart_count" | "-restart_count" | "data_collection_rate" | "-data_collection_rate";
+                limit?: number;
+                offset?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4633,7 +4643,6 @@ export interface operations {
                 };
             };
             400: components["responses"]["Problem400"];
-            429: components["responses"]["Problem429"];
             500: components["responses"]["Problem500"];
             503: components["responses"]["Problem503"];
         };
