@@ -30,6 +30,7 @@ export default defineConfig({
   },
   build: {
     target: 'es2022',
+    manifest: true,
     // The polyfill is a script the content security policy need not allow for.
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 400,

@@ -84,6 +84,22 @@ describe('the sources', () => {
     expect(offenders.map(([file]) => file)).toEqual([])
   })
 
+  test('show no words that are not in the locale files', () => {
+    const offenders = code.flatMap(([file, text]) => {
+      if (!file.endsWith('.vue')) return []
+      const template = text.slice(text.indexOf('<template>'), text.lastIndexOf('</template>'))
+      const attributes = [...template.matchAll(/\s(?:title|placeholder|aria-label|alt|label)="([^"]*[A-Za-z]{2}[^"]*)"/g)]
+      // What is left without tags, comments and expressions; an attribute may hold a >.
+      const words = template
+        .replace(/<!--[\s\S]*?-->/g, '')
+        .replace(/\{\{[\s\S]*?\}\}/g, '')
+        .replace(/<\/?[a-zA-Z](?:"[^"]*"|[^">])*>/g, ' ')
+        .match(/[A-Za-z]{2,}/g)
+      return [...(words ?? []), ...attributes.map((match) => match[1])].map((word) => `${file}: ${word}`)
+    })
+    expect(offenders.filter((each) => !/: (MB|kB|ms)$/.test(each))).toEqual([])
+  })
+
   test('never put raw HTML into the page', () => {
     expect(code.filter(([, text]) => /v-html|innerHTML/.test(text)).map(([file]) => file)).toEqual([])
   })
