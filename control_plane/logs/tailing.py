@@ -31,8 +31,10 @@ REMOTE_EVERY_S: Final = 0.25
 _BREATH_S: Final = 0.005
 """Even with more to read other threads get their turn."""
 _MAX_LINES: Final = 10_000
-_CATCH_UP_LINES: Final = 300
-"""A reading of who catches up, so that its connection can take them all."""
+_CALM_LINES: Final = 500
+"""A reading as long as that may be enough, so that connections can take what it brings."""
+_FLOOD_AFTER: Final = 8
+"""So many readings of that size in a row make a flood."""
 _FAR_BYTES: Final = 8 << 20
 """Whoever comes back from farther away gets the newest lines and is told that some are missing."""
 _TAIL_S: Final = 0.1
@@ -73,6 +75,8 @@ class NodeTail:
         self._wake = threading.Event()
         self._is_stopping = False
         self._is_full = False
+        self._full: dict[str, int] = {}
+        """Readings in a row that brought as much as was asked for, by log."""
         self._thread: threading.Thread | None = None
 
     def join(self, seats: list[Seat]) -> None:
@@ -150,9 +154,11 @@ class NodeTail:
     ) -> Cursor:
         """Read one portion, not past ``border``, and give it to seats at the same place."""
         is_slow = any(seat.is_catching_up for seat in group)
-        most = _CATCH_UP_LINES if is_slow else _MAX_LINES
+        is_flood = not is_slow and self._full.get(name, 0) >= _FLOOD_AFTER
+        most = _MAX_LINES if is_flood else _CALM_LINES
         read = self._source.raw_reader(name).after(place, most)
-        self._is_full = not is_slow and len(read.lines) >= _MAX_LINES // 4
+        self._full[name] = self._full.get(name, 0) + 1 if len(read.lines) >= _CALM_LINES else 0
+        self._is_full = is_flood and self._full[name] > 0
         if not read.readable or (not read.lines and not read.reset):
             for seat in group:
                 seat.place = read.cursor if read.readable else place

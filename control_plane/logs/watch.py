@@ -17,6 +17,8 @@ from control_plane.logs.search import SearchPage
 LINES_PER_S: Final = 2000
 """A watcher gets at most so many lines a second, over all its logs; of more, the newest."""
 BYTES_PER_S: Final = 1 << 20
+BURST_S: Final = 2.0
+"""What was not used up is kept for so long."""
 CATCH_UP_LINES: Final = 50_000
 """So many more gets who goes on where it was, a little at a time."""
 _LOOKED_AT: Final = 2000
@@ -44,9 +46,9 @@ class Watch:
         self.tail = tail
         self.send = send
         self.is_closed = False
-        self.lines_left = float(LINES_PER_S)
+        self.lines_left = BURST_S * LINES_PER_S
         """More than that only for who catches up."""
-        self.bytes_left = float(BYTES_PER_S)
+        self.bytes_left = BURST_S * BYTES_PER_S
         self._filled_mono = time.monotonic()
 
     def close(self) -> None:
@@ -59,7 +61,7 @@ class Watch:
         passed_s, self._filled_mono = mono - self._filled_mono, mono
         for kept, most in (("lines_left", LINES_PER_S), ("bytes_left", BYTES_PER_S)):
             left = getattr(self, kept)
-            setattr(self, kept, max(left, min(most, left + passed_s * most)))
+            setattr(self, kept, max(left, min(BURST_S * most, left + passed_s * most)))
 
 
 class News:

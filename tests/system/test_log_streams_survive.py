@@ -31,7 +31,7 @@ def test_no_line_is_lost_or_doubled_when_the_control_plane_is_killed(
     make_plant: Callable[..., LogPlant],
 ) -> None:
     count = 40_000
-    plant = make_plant(line1=Writer(count=count, per_s=1900, maxbytes=120_000, backups=60))
+    plant = make_plant(line1=Writer(count=count, per_s=1500, maxbytes=120_000, backups=60))
     (plant.home / "log" / "line1.log").write_text("")
     plant.start_server()
     numbers = until_killed(plant, count // 3)

@@ -20,7 +20,7 @@ from control_plane.logs.processor import LogProcessor
 from control_plane.logs.reader import FileLog, LogReader
 from control_plane.logs.redaction import Redactor
 from control_plane.logs.tailing import LogTailer
-from control_plane.logs.watch import LINES_PER_S
+from control_plane.logs.watch import BURST_S, LINES_PER_S
 
 DEADLINE_S = 20.0
 
@@ -231,12 +231,12 @@ def test_of_a_flood_the_newest_lines_are_sent_and_the_others_counted(
     wait_until(lambda: len(everything.entries) + everything.skipped == count)
     assert everything.texts[-1] == f"line {count - 1}"
     passed_s = time.monotonic() - began
-    assert len(everything.entries) <= LINES_PER_S * (1 + passed_s) + 1
+    assert len(everything.entries) <= LINES_PER_S * (BURST_S + passed_s) + 1
     assert everything.weights == count
     # Who asks for less gets all of it.
     wait_until(lambda: len(errors.entries) == count // 1000)
     assert errors.skipped == 0
-    assert max(len(message["entries"]) for message in everything.messages) < LINES_PER_S
+    assert max(len(message["entries"]) for message in everything.messages) <= 500
 
 
 def test_every_viewer_gets_every_line_once_over_many_rotations(
