@@ -134,14 +134,15 @@ def _visitor(plane: ControlPlane) -> Visitor:
     """Return who asks, with the means to look later whether that still holds."""
     actor, console = g.actor, plane.console
     cookie = request.cookies.get(cookie_name(plane))
-    _, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    hashed = token_hash(bearer.strip() if bearer else cookie or "")
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    is_token = scheme.lower() == "bearer"  # A proxy may want a header of its own.
+    hashed = token_hash(token.strip() if is_token else cookie or "")
 
     def verdict() -> int | None:
         """Watching the panel counts as using the session."""
-        if bearer:
-            token = console.tokens.find(hashed, console.clock.now())
-            role = None if token is None else token.role
+        if is_token:
+            found = console.tokens.find(hashed, console.clock.now())
+            role = None if found is None else found.role
         else:
             session = console.accounts.session(hashed, console.clock.now())
             role = None if session is None else session.role

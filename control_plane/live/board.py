@@ -171,7 +171,7 @@ class Board:
         group.sink = Sink(take)
         try:
             group.producer = self._streams[topic.name].open(form, group.sink)
-        except ControlPlaneError:
+        except Exception:
             self._forget(group)
             raise
         return group

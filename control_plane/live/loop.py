@@ -165,7 +165,7 @@ class Loop:
                 self._attend(connection, mask, mono)
         self._due_mono = self._board.flush_due(self._monotonic())
         for _ in range(min(_JOINS_AT_ONCE, len(self._arrivals))):
-            self._welcome(self._arrivals.popleft(), mono)
+            self._admit(self._arrivals.popleft(), mono)
         if mono >= self._next_tick:
             self._next_tick = mono + self._pace.tick_s
             self._tick(mono)
@@ -178,10 +178,18 @@ class Loop:
         until = self._next_tick if self._due_mono is None else min(self._next_tick, self._due_mono)
         return max(0.0, until - self._monotonic())
 
+    def _admit(self, connection: Connection, mono: float) -> None:
+        try:
+            self._welcome(connection, mono)
+        except Exception:
+            # Its thread waits for the end, whatever happens.
+            log.exception("live connection failed", extra={"user": connection.visitor.user})
+            self._let_go(connection, hard=True)
+
     def _welcome(self, connection: Connection, mono: float) -> None:
         assert self._poll is not None
-        self._connections[connection.fd] = connection
         self._poll.register(connection.fd, select.EPOLLIN)
+        self._connections[connection.fd] = connection
         connection.next_ping_mono = mono + self._pace.ping_s * random.uniform(0.5, 1.0)
         visitor, topics = connection.visitor, self._board.topics
         connection.write_json(
@@ -284,7 +292,7 @@ class Loop:
     def _send_all_away(self, mono: float) -> None:
         spread_ms = min(_MAX_SPREAD_MS, _SPREAD_MS * len(self._connections))
         while self._arrivals:
-            self._welcome(self._arrivals.popleft(), mono)
+            self._admit(self._arrivals.popleft(), mono)
         for connection in self.connections():
             # They are asked to come back one after the other.
             reason = json.dumps({"retry_ms": random.randint(0, spread_ms)})

@@ -176,3 +176,12 @@ def test_a_body_above_the_limit_is_refused(server: Running) -> None:
         body = b" " * (1 << 20) + b"{}"
         connection.request("POST", "/api/v1/session", body, {"Content-Type": "application/json"})
         assert connection.getresponse().status == 413
+
+
+def test_a_header_that_a_proxy_wants_is_not_taken_for_a_token(server: Running) -> None:
+    ws = server.live(Cookie=server.sign_in("bob"), Authorization="Basic Ym9iOng=")
+    for _ in range(4):  # Twice as long as a session goes unasked.
+        frame(ws, "heartbeat")
+    ws.send(json.dumps({"op": "ping", "id": 1}))
+    assert frame(ws, "pong")["id"] == 1
+    ws.close()
