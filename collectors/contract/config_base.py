@@ -65,6 +65,8 @@ class PollGroup(Strict):
     interval_s: Annotated[Seconds, Limits(ge=0.01)] = 1.0
     phase_s: Phase = None
     """Place of the cycles within the interval; ``"auto"`` spreads the devices out."""
+    frozen_after_s: Seconds | None = None
+    """If not one value of the group changes for so long, they are told to be frozen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

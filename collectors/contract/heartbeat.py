@@ -45,6 +45,7 @@ class ConnectionStatus:
         round_trip_ms: Median time of the last 100 requests.
         requests: Requests since the process started; ``request_errors`` of them failed.
         points: Configured points; ``bad_points`` of them have no usable value now.
+        frozen_points: Points that are read and do not change for as long as ``frozen_after_s``.
         shortest_interval_s: Of the device's poll groups; the scale on which its silence is judged.
         next_attempt_in_s: Seconds until the next connect while disconnected.
         is_parked: Several requests in a row got no answer, so that the device is asked rarely and
@@ -70,6 +71,7 @@ class ConnectionStatus:
     request_errors: int = 0
     points: int = 0
     bad_points: int = 0
+    frozen_points: int = 0
     shortest_interval_s: float = 1.0
     next_attempt_in_s: float | None = None
     is_parked: bool = False

@@ -75,6 +75,11 @@ class DeviceTask:
         return sum(group.bad_points for group in self._groups.values())
 
     @property
+    def frozen_points(self) -> int:
+        """Points whose values stand still for longer than they may."""
+        return sum(group.frozen_points for group in self._groups.values())
+
+    @property
     def shortest_interval_s(self) -> float:
         """Of the groups that have points, as kept now."""
         return min(group.schedule.interval_s for group in self._groups.values())

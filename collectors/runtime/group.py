@@ -12,6 +12,7 @@ from collectors.contract.points import Quality, Sample
 from collectors.runtime.deadband import Gate, Rule
 from collectors.runtime.packed_config import values_of
 from collectors.runtime.schedule import Schedule, phase_s
+from collectors.runtime.stillness import Stillness
 from collectors.runtime.timing import Punctuality
 
 _LOG_PAUSE_S = 30.0
@@ -55,6 +56,8 @@ class GroupState:
         self._interval_s = group.interval_s
         self._punctuality_of = punctuality_of
         self._gate = Gate(rules) if any(map(_is_rule, rules.values())) else None
+        limit_s = group.frozen_after_s
+        self._stillness = Stillness(limit_s, time.monotonic()) if limit_s is not None else None
         self.points = tuple(rules)
         # A point that has never been read has no usable value either.
         self._names = frozenset(rules)
@@ -69,6 +72,13 @@ class GroupState:
     def bad_points(self) -> int:
         """Points that have no usable value now."""
         return len(self._bad)
+
+    @property
+    def frozen_points(self) -> int:
+        """Points whose values stand still for longer than they may: all or none."""
+        if self._bad or self._stillness is None or not self._stillness.is_frozen(time.monotonic()):
+            return 0
+        return len(self.points)
 
     def set_factor(self, factor: float) -> None:
         """Keep ``factor`` times the configured interval from now on."""
@@ -96,6 +106,8 @@ class GroupState:
             columns = self._gate.clamped(columns)
         self._is_marked_lost = False
         self._note_quality(columns)
+        if self._stillness is not None:
+            self._stillness.note(columns.points, columns.values, time.monotonic())
         return columns, self._gate.admit(columns) if self._gate else None
 
     def lose(self, quality: Quality, code: int) -> Columns | None:
@@ -106,6 +118,8 @@ class GroupState:
         self._is_marked_lost = True
         if self._gate is not None:
             self._gate.forget()
+        if self._stillness is not None:
+            self._stillness.forget(time.monotonic())
         now_ns, count = time.time_ns(), len(self.points)
         return Columns(
             points=self.points,

@@ -188,6 +188,7 @@ def connection_of(vitals: Vitals, device: AnyDevice, now_mono: float) -> Connect
         request_errors=state.traffic.errors,
         points=task.point_count,
         bad_points=task.bad_points,
+        frozen_points=task.frozen_points,
         shortest_interval_s=task.shortest_interval_s,
         next_attempt_in_s=waiting_s,
         is_parked=state.is_parked,

@@ -35,6 +35,7 @@ DEFAULT_RULES: Final[Mapping[str, RuleLimits]] = {
     "blind": RuleLimits(for_s=90.0),
     "connection": RuleLimits(),
     "data_flow": RuleLimits(for_s=15.0),
+    "frozen_values": RuleLimits(for_s=5.0),
     "cpu": RuleLimits(for_s=90.0, clear_s=30.0),
     "memory": RuleLimits(for_s=90.0, clear_s=30.0),
     "log_errors": RuleLimits(for_s=60.0, clear_s=30.0),

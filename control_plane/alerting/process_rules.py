@@ -10,7 +10,7 @@ from control_plane.domain.alerts import Alert, AlertSeverity, Subject, SubjectKi
 from control_plane.domain.health import HealthCheckResult, HealthCheckType, HealthStatus
 from control_plane.domain.process import ProcessStatus
 
-_OF_DEVICES: Final = frozenset({"connection", "data_flow", "request_errors"})
+_OF_DEVICES: Final = frozenset({"connection", "data_flow", "frozen_values", "request_errors"})
 _WITHOUT_PROCESS: Final = _OF_DEVICES | {
     "cpu", "memory", "log_errors", "blind", "recovery", "configuration",
 }  # fmt: skip
@@ -202,15 +202,17 @@ def _device(case: _Case) -> _Verdict:
         return [], set(_OF_DEVICES)
     if connection.status is HealthStatus.CRITICAL:
         lost = case.said_by(connection, "connection", AlertSeverity.CRITICAL)
-        return [lost], {"data_flow", "request_errors"}
+        return [lost], set(_OF_DEVICES - {"connection"})
     if connection.status is HealthStatus.WARNING:
         # Not yet, or no more, worth an alert; whatever is missing comes from this.
         return [], set(_OF_DEVICES)
     found, held = _request_errors(case)
     if data.status is HealthStatus.UNKNOWN:
-        held.add("data_flow")
+        held |= {"data_flow", "frozen_values"}
     elif data.status is HealthStatus.CRITICAL:
         found.append(case.said_by(data, "data_flow", AlertSeverity.CRITICAL))
+    elif data.code == "data.frozen":
+        found.append(case.said_by(data, "frozen_values", AlertSeverity.WARNING))
     elif data.code == "data.rate_low":
         found.append(case.said_by(data, "data_flow", AlertSeverity.WARNING))
     return found, held

@@ -4,7 +4,7 @@ Every outcome carries a code and its figures, so that each reader gets the sente
 language. Unknown never means healthy: a check that cannot see says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
@@ -242,7 +242,7 @@ def data_flow(seen: Observation, limits: HealthCheckConfig) -> HealthCheckResult
     if age_s > max(_LATE_INTERVALS * beat.shortest_interval_s, 5.0):
         return _warning(kind, "data.late", "check_device", **figures)
     if not _rate_is_meaningful(seen, beat) or rate >= _DATA_RATE_WARNING * expected:
-        return _healthy(kind, "data.ok", **figures)
+        return _moving(connected, figures)
     too_low = _critical if rate < _DATA_RATE_CRITICAL * expected else _warning
     return too_low(kind, "data.rate_low", "check_points", **figures)
 
@@ -256,6 +256,16 @@ def _without_report(
     if _is_starting(seen, limits):
         return _warning(kind, "report.starting")
     return _unknown(kind, "report.missing")
+
+
+def _moving(connected: Sequence[ConnectionStatus], figures: dict[str, object]) -> HealthCheckResult:
+    """Values come; do they also change where they should?"""
+    kind = HealthCheckType.DATA_FLOW
+    still = next((device for device in connected if device.frozen_points), None)
+    if still is None:
+        return _healthy(kind, "data.ok", **figures)
+    told = {"device": still.device_id, "points": still.frozen_points}
+    return _warning(kind, "data.frozen", "check_device", **figures, **told)
 
 
 def _all_bad(device: ConnectionStatus) -> bool:

@@ -329,6 +329,18 @@ def test_a_refused_file_of_a_dead_process_is_told_once() -> None:
     assert told([e for e in events if e.kind == "fired"]) == [("fired", "process_state", "line1")]
 
 
+def test_values_that_stand_still_are_an_alert_of_their_own() -> None:
+    plant = Plant()
+    figures = {"device": "press1", "points": 3}
+    frozen = {HealthCheckType.DATA_FLOW: (HealthStatus.WARNING, "data.frozen", figures)}
+    events = plant.look(look_at(status(checks=frozen)), times=20)
+    assert told(events) == [("fired", "frozen_values", "line1")]
+    # A lost connection says nothing of the values.
+    assert plant.look(look_at(status(checks=DEVICE_LOST)), times=20) == []
+    over = plant.look(look_at(status()), times=20)
+    assert told(over) == [("resolved", "frozen_values", "line1")]
+
+
 def test_a_full_disk_is_one_alert_for_all_that_cannot_be_written() -> None:
     plant = Plant()
     silent = {

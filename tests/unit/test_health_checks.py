@@ -210,6 +210,7 @@ def test_connection_tells_a_lost_device_at_once_and_a_dead_one_after_the_limit(
             "critical",
             "data.all_bad",
         ),
+        (with_link(points=2, frozen_points=2), "warning", "data.frozen"),
         (with_beat(samples_per_s=7.9), "warning", "data.rate_low"),
         (with_beat(samples_per_s=4.9), "critical", "data.rate_low"),
         (with_beat(samples_per_s=1.0, started_at=ago(8)), "healthy", "data.ok"),

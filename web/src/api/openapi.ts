@@ -1168,6 +1168,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/simulators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the simulators of this installation and the faults that they have.
+         * @description For the roles viewer, operator, admin.
+         */
+        get: operations["simulators_list_simulators"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/simulators/{name}/faults": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a simulated device fail for a while.
+         * @description For the roles operator, admin.
+         */
+        post: operations["simulators_inject"];
+        /**
+         * End all faults of a simulator.
+         * @description For the roles operator, admin.
+         */
+        delete: operations["simulators_clear"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/system": {
         parameters: {
             query?: never;
@@ -1705,6 +1749,7 @@ export interface components {
          *         round_trip_ms: Median time of the last 100 requests.
          *         requests: Requests since the process started; ``request_errors`` of them failed.
          *         points: Configured points; ``bad_points`` of them have no usable value now.
+         *         frozen_points: Points that are read and do not change for as long as ``frozen_after_s``.
          *         shortest_interval_s: Of the device's poll groups; the scale on which its silence is judged.
          *         next_attempt_in_s: Seconds until the next connect while disconnected.
          *         is_parked: Several requests in a row got no answer, so that the device is asked rarely and
@@ -1742,6 +1787,8 @@ export interface components {
             points: number;
             /** @default 0 */
             bad_points: number;
+            /** @default 0 */
+            frozen_points: number;
             /** @default 1 */
             shortest_interval_s: number;
             /** @default null */
@@ -2055,6 +2102,16 @@ export interface components {
             /** @default  */
             comment?: string;
             name: string;
+        };
+        /** @description A fault of docs/simulators.md that needs no more than a length of time. */
+        NewFault: {
+            device: string;
+            /** @enum {string} */
+            fault: "refuse" | "silent" | "drop" | "delay" | "close_before" | "garbage" | "exception" | "freeze" | "nan";
+            /** @default 60 */
+            for_s?: number;
+            /** @default 2 */
+            delay_s?: number;
         };
         NewPassword: {
             password: string;
@@ -2470,6 +2527,22 @@ export interface components {
         };
         SilenceList: {
             silences: components["schemas"]["Silence"][];
+        };
+        SimulatedDevice: {
+            id: string;
+            port: number;
+            requests: number;
+            open_connections: number;
+            faults: string[];
+        };
+        /** @description ``running`` is false where its process does not answer; then no device is known. */
+        Simulator: {
+            name: string;
+            running: boolean;
+            devices: components["schemas"]["SimulatedDevice"][];
+        };
+        SimulatorList: {
+            simulators: components["schemas"]["Simulator"][];
         };
         /**
          * @description Nagios' words: a soft state has only just been seen and may be chance.
@@ -4923,6 +4996,103 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    simulators_list_simulators: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SimulatorList"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    simulators_inject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "device": "press1",
+                 *       "fault": "refuse",
+                 *       "for_s": 30
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewFault"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Simulator"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    simulators_clear: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Simulator"];
+                };
             };
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];

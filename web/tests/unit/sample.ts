@@ -56,6 +56,7 @@ export function device(values: Partial<Device> = {}): Device {
     request_errors: 0,
     points: 12,
     bad_points: 0,
+    frozen_points: 0,
     shortest_interval_s: 0.5,
     next_attempt_in_s: null,
     is_parked: false,
