@@ -11,7 +11,12 @@ from control_plane.domain.health import (
 from control_plane.domain.process import Desired, ProcessStatus
 from control_plane.domain.recovery import Situation
 
-_ADOPTED_AFTER_S = 10.0
+_PATIENCE_S = {
+    # A stop that nobody told us of is taken for somebody's will after a few seconds.
+    "process.not_running": 10.0,
+    # supervisord is about to start it again, unless it ended as it may.
+    "process.exited": 3.0,
+}
 
 
 def situation_of(
@@ -44,7 +49,7 @@ def situation_of(
         connection_code=link.code,
         data_code=data.code,
         resource_code=resources.code if _lasts(resources) else "",
-        process_bad=_is_bad(alive) and not _may_be_wanted(alive),
+        process_bad=_is_bad(alive) and alive.lasted_s >= _PATIENCE_S.get(alive.code, 0.0),
         connection_bad=_is_bad(link),
         data_bad=_is_bad(data),
         memory_ratio=(status.memory_mb or 0.0) / limits.memory_threshold,
@@ -55,11 +60,6 @@ def situation_of(
         disk_low=disk_low,
         max_restart_attempts=limits.max_restart_attempts,
     )
-
-
-def _may_be_wanted(alive: HealthCheckResult) -> bool:
-    """A stop that nobody told us of is taken for somebody's will after a few seconds."""
-    return alive.code == "process.not_running" and alive.lasted_s < _ADOPTED_AFTER_S
 
 
 def _is_bad(check: HealthCheckResult) -> bool:
