@@ -25,6 +25,7 @@ from control_plane.api.proxies import from_the_network
 from control_plane.api.recovery import recovery_blueprint
 from control_plane.api.session import session_blueprint
 from control_plane.api.silences import silences_blueprint
+from control_plane.api.simulators import simulators_blueprint
 from control_plane.api.system import system_blueprint
 from control_plane.bootstrap import ControlPlane
 
@@ -47,6 +48,7 @@ _BLUEPRINTS = (
     recovery_blueprint,
     alerts_blueprint,
     silences_blueprint,
+    simulators_blueprint,
     metrics_blueprint,
     channels_blueprint,
 )
