@@ -60,7 +60,7 @@ class CollectorChanges:
         self._audit.allow(actor, Permission.CONFIGURE, "collector.apply", file.stem)
         config = parse_collector(read_toml(file), file=str(file))
         name = check_program_name(config.name, "collector")
-        self._client.pid()  # Nothing is written while supervisord does not answer.
+        self.require_supervisor()  # Nothing is written while it does not answer.
         target = self._file(name)
         if file.resolve() != target.resolve():
             write_atomically(target, file.read_text(encoding="utf-8"))
@@ -75,6 +75,10 @@ class CollectorChanges:
         elif name in self._desired.stopped():
             outcome = "stopped"
         return Applied(name=name, outcome=outcome, revision=revision)
+
+    def require_supervisor(self) -> None:
+        """Raise SupervisorUnreachable unless supervisord answers."""
+        self._client.pid()
 
     def remove(self, actor: Actor, name: str) -> Path:
         """Stop the collector, forget its program, and return where its file is kept.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from collectors.contract.config import AnyCollector
+from collectors.contract.config import AnyCollector, parse_collector
 from collectors.contract.config_base import SLUG
-from collectors.contract.config_problems import ConfigError
+from collectors.contract.config_problems import ConfigError, read_toml
 from control_plane.auditor import Auditor
 from control_plane.auth.permissions import Actor, Permission
 from control_plane.clock import Clock
@@ -124,6 +124,24 @@ class CollectorConfigs:
             self._note_by_hand(name, old.text)
             return self._put(actor, wanted, edit, old.text)
 
+    def apply_file(self, actor: Actor, file: Path) -> Applied:
+        """Put the collector that ``file`` describes into service, whatever its text was before.
+
+        Raises:
+            As :meth:`apply`, but for the revisions.
+        """
+        self._audit.allow(actor, Permission.CONFIGURE, "collector.apply", file.stem)
+        config = parse_collector(read_toml(file), file=str(file))
+        name, text = config.name, file.read_text(encoding="utf-8")
+        with self._alone(name):
+            with contextlib.suppress(UnknownProcess):
+                self._note_by_hand(name, self._text(name))
+            # Before the file is there: a control plane that runs beside us would take it for the
+            # work of somebody's hands.
+            self._changes.require_supervisor()
+            self._add(name, text, ConfigOrigin.APPLIED, actor.name, "")
+            return self._changes.apply(actor, file)
+
     def create(self, actor: Actor, name: str, text: str, comment: str = "") -> Applied:
         """Put a new collector into service.
 
@@ -155,18 +173,21 @@ class CollectorConfigs:
         )
         return self.apply(actor, name, back)
 
-    def remove(self, actor: Actor, name: str, based_on: str) -> Path:
+    def remove(self, actor: Actor, name: str, based_on: str | None) -> Path:
         """Stop a collector, take it out of service and return where its file is kept.
+
+        Without ``based_on``, whatever its text is.
 
         Raises:
             NotPermitted, UnknownProcess, RevisionRequired, RevisionConflict, Busy,
             SupervisorUnreachable.
         """
         self._audit.allow(actor, Permission.ADMINISTER, "collector.remove", name)
-        _require_revision(name, based_on)
+        if based_on is not None:
+            _require_revision(name, based_on)
         with self._alone(name):
             text = self._text(name)
-            if revision_of_text(text) != based_on:
+            if based_on is not None and revision_of_text(text) != based_on:
                 raise RevisionConflict(name=name, revision=revision_of_text(text))
             kept = self._changes.remove(actor, name)
             self._add(name, text, ConfigOrigin.REMOVED, actor.name, "")

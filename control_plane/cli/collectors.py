@@ -111,7 +111,7 @@ def check(file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.pass_context
 def apply(context: click.Context, file: Path) -> None:
-    applied = console_of(context).collector_changes.apply(me(), file)
+    applied = console_of(context).collector_configs.apply_file(me(), file)
     click.echo(_t(f"cli.applied.{applied.outcome}", name=applied.name, revision=applied.revision))
     sys.exit(1 if applied.outcome == "not_reloaded" else 0)
 
@@ -120,5 +120,5 @@ def apply(context: click.Context, file: Path) -> None:
 @click.argument("name")
 @click.pass_context
 def remove(context: click.Context, name: str) -> None:
-    kept = console_of(context).collector_changes.remove(me(), name)
+    kept = console_of(context).collector_configs.remove(me(), name, None)
     click.echo(_t("cli.removed", name=name, kept=kept))

@@ -104,3 +104,20 @@ def test_a_collector_lives_its_life_over_http(plant: Installation) -> None:
     assert not (plant.home / "supervisord.conf.d" / "line7.conf").exists()
     revisions = ask(plant, "GET", f"{PATH}/revisions")[1]
     assert (revisions["revisions"][0]["origin"], revisions["current"]) == ("removed", None)
+
+
+def test_what_the_command_line_applies_is_kept_with_who_did_it(plant: Installation) -> None:
+    file = plant.home / "line8.toml"
+    file.write_text(TEXT.replace("line7", "line8"))
+    for text in (file.read_text(), file.read_text() + "# once more\n"):
+        file.write_text(text)
+        applied = plant.run("apply", str(file))
+        assert applied.returncode == 0, applied.stderr
+    # Two looks of the control plane later it has not taken this for the work of hands.
+    first = plant.process("line8")["observed_at"]
+    plant.wait_until("line8", lambda s: s["observed_at"] > first and s["pid"], "is looked at")
+    assert plant.run("remove", "line8").returncode == 0
+    path = "/api/v1/collectors/line8/config/revisions"
+    revisions = ask(plant, "GET", path)[1]["revisions"]
+    assert [each["origin"] for each in revisions] == ["removed", "applied", "applied"]
+    assert all(each["actor"].startswith("console:") for each in revisions)
