@@ -107,6 +107,8 @@ class AccountCommands:
         self._gate.check(visitor.origin)
         try:
             self._attempts.begin(_SETTING_UP, visitor.origin)
+            if not self._accounts.is_setup_token(token_hash(token), self._clock.now()):
+                raise BadSetupToken
             hashed = hash_password(password)
             self._accounts.set_up(token_hash(token), name, hashed, self._clock.now())
         except (BadSetupToken, RateLimited) as exc:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def serving(home: Path, certificate: Path | None = None, **environ: str) -> Iter
     served = Served(process=process, port=port, certificate=certificate)
     try:
         deadline = time.monotonic() + _START_DEADLINE_S
-        while not _answers(served):
+        while not answers(served):
             assert process.poll() is None, (home / "server.out").read_text()
             assert time.monotonic() < deadline, (home / "server.out").read_text()
             time.sleep(0.05)
@@ -164,8 +164,13 @@ def serving(home: Path, certificate: Path | None = None, **environ: str) -> Iter
         process.wait(20)
 
 
-def _answers(served: Served) -> bool:
+def answers(served: Served) -> bool:
+    """Tell whether it serves yet.
+
+    Asked from an address of its own: from the same one, a connection to a port that nobody listens
+    on can meet itself.
+    """
     try:
-        return served.ask("GET", "/healthz").status == 200
+        return replace(served, source="127.0.0.9").ask("GET", "/healthz").status == 200
     except OSError:
         return False

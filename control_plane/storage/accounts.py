@@ -163,6 +163,12 @@ class Accounts:
             SetupToken.delete().execute()
             SetupToken.create(token_hash=token_hash, expires_ms=to_ms(now + SETUP_TOKEN_LIFE))
 
+    def is_setup_token(self, token_hash: str, now: datetime) -> bool:
+        """Tell whether :meth:`set_up` would take this token now."""
+        valid = (SetupToken.token_hash == token_hash) & (SetupToken.expires_ms > to_ms(now))
+        with self._database.connection():
+            return bool(SetupToken.select().where(valid).exists())
+
     def set_up(self, token_hash: str, name: str, password_hash: str, now: datetime) -> None:
         """Use up the set-up token and make the first administrator, both or neither.
 

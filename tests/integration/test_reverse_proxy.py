@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from served import Served, free_port, make_certificate, serving, upgrade
+from served import Served, answers, free_port, make_certificate, serving, upgrade
 
 from control_plane.auth.permissions import Actor, Role
 from control_plane.console import build_console
@@ -64,14 +64,10 @@ def running(program: str, directory: Path, behind: int) -> Iterator[Served]:
     served = Served(process=process, port=port, certificate=cert, name=NAME, source=CLIENT)
     try:
         deadline = time.monotonic() + 15
-        while True:
-            try:
-                assert served.ask("GET", "/healthz").status == 200
-                break
-            except OSError:
-                assert process.poll() is None, (directory / "output").read_text()
-                assert time.monotonic() < deadline, (directory / "output").read_text()
-                time.sleep(0.05)
+        while not answers(served):
+            assert process.poll() is None, (directory / "output").read_text()
+            assert time.monotonic() < deadline, (directory / "output").read_text()
+            time.sleep(0.05)
         yield served
     finally:
         process.terminate()

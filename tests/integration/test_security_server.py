@@ -87,6 +87,31 @@ def test_guesses_at_a_password_end_soon_cost_little_and_hold_up_nobody_else(
     assert sign_in(server, "alice", **attacker).json["code"] in ("rate_limited", "client_banned")
 
 
+def test_guesses_from_everywhere_at_once_leave_threads_for_everybody_else(server: Served) -> None:
+    before = server.memory_bytes()
+    statuses: list[int] = []
+    start = threading.Barrier(41)
+
+    def guess(number: int) -> None:
+        start.wait()
+        address = {"X_Forwarded_For": f"203.0.114.{number}"}
+        statuses.append(sign_in(server, f"user{number}", "guess", **address).status)
+
+    guessers = [threading.Thread(target=guess, args=(number,)) for number in range(40)]
+    for guesser in guessers:
+        guesser.start()
+    start.wait()
+    worst_s = 0.0
+    while any(guesser.is_alive() for guesser in guessers):
+        began = time.monotonic()
+        assert server.ask("GET", "/healthz").status == 200
+        worst_s = max(worst_s, time.monotonic() - began)
+    counted = Counter(statuses)
+    assert counted.keys() == {401, 429}
+    assert worst_s < 5
+    assert server.memory_bytes() - before < 200 << 20
+
+
 def test_an_address_that_anybody_may_claim_does_not_raise_the_limit(home: Path) -> None:
     with serving(home) as served:
         answers = [

@@ -139,6 +139,7 @@ USES: dict[type, dict[str, Callable[[Any], object]]] = {
     },
     Accounts: {
         "replace_setup_token": lambda r: r.replace_setup_token("t", NOW),
+        "is_setup_token": lambda r: r.is_setup_token("t", NOW),
         "set_up": lambda r: r.set_up("t", "alice", "hash", NOW),
         "user": lambda r: r.user("alice"),
         "add_user": lambda r: r.add_user("bob", "viewer", "hash", NOW),
