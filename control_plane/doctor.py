@@ -1,5 +1,6 @@
 """Checks an installation from outside and says for each finding what to mend."""
 
+import os
 import platform
 import resource
 import shutil
@@ -20,6 +21,7 @@ from control_plane.tls import own_panel
 _FDS_A_PROGRAM = 3
 _FDS_OF_SUPERVISORD = 200
 _LITTLE_DISK_GB = 1.0
+_OTHERS_MAY_WRITE = 0o022
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ def examine_installation(console: Console, panel_dist: Path) -> Iterator[Finding
     yield _ok("database")
     yield from _users(console)
     yield from _disk(settings.home)
+    yield from _logs(settings.log_dir)
     known = yield from _supervisord(console)
     yield from _nodes(console)
     yield from _collectors(console, known)
@@ -115,6 +118,12 @@ def _disk(home: Path) -> Iterator[Finding]:
     little = free_gb < _LITTLE_DISK_GB
     code = "disk_low" if little else "disk"
     yield _finding("fail" if little else "ok", code, free_gb=f"{free_gb:.1f}")
+
+
+def _logs(log_dir: Path) -> Iterator[Finding]:
+    status = log_dir.stat()
+    if status.st_mode & _OTHERS_MAY_WRITE or status.st_uid != os.geteuid():
+        yield _finding("warn", "log_dir_open", path=log_dir)
 
 
 def _panel(settings: Settings) -> Finding:

@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from control_plane.domain.logs import LogFilter, LogLevel
+from control_plane.domain.logs import LogEntry, LogFilter, LogLevel
 from control_plane.domain.node import LOCAL_NODE, program_and_node
 from control_plane.errors import BadRequest, UnknownProcess
 from control_plane.live.streams import Sink
@@ -31,8 +31,30 @@ from control_plane.logs.tailing import LogTailer
 from control_plane.logs.watch import Watch
 from control_plane.program_logs import ProgramLogs
 
-TOPIC: Final = Topic(name="log_streams", type="log_stream", kind=TopicKind.STREAM)
 MAX_NAMES: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedLine(LogEntry):
+    """A line and where it stands."""
+
+    cursor: str
+
+
+class LogStreamData(BaseModel):
+    """What was written to one log, or left out of it."""
+
+    process: str
+    entries: list[StreamedLine]
+    skipped: int
+    reset: bool
+    cursor: str
+    older: str | None = None
+
+
+TOPIC: Final = Topic(
+    name="log_streams", type="log_stream", kind=TopicKind.STREAM, data=LogStreamData
+)
 
 _Name = Annotated[str, Field(min_length=1, max_length=64)]
 

@@ -1,5 +1,6 @@
 """Seals of rotated logs in a running control plane: API, command line, scheduler, audit trail."""
 
+import itertools
 import json
 import logging
 import sqlite3
@@ -16,6 +17,7 @@ from control_plane.auth.permissions import Actor, Role
 from control_plane.bootstrap import ControlPlane, running
 from control_plane.cli import main  # noqa: F401 - puts the commands into the group
 from control_plane.cli.root import cli
+from control_plane.doctor import examine_installation
 from control_plane.settings import load_settings
 
 ME = Actor(name="console:test", role=Role.ADMIN, origin="console")
@@ -138,3 +140,15 @@ def test_a_log_is_shown_filtered_over_its_rotated_files(home: Path, plane: Contr
         result = daqplane(home, "logs", *wrong)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr
+
+
+def test_the_doctor_complains_of_a_log_directory_that_others_may_write(
+    home: Path, plane: ControlPlane
+) -> None:
+    def codes() -> list[str]:
+        found = examine_installation(plane.console, home)
+        return [each.code for each in itertools.takewhile(lambda f: f.code != "panel_built", found)]
+
+    assert "log_dir_open" not in codes()
+    (home / "log").chmod(0o777)
+    assert "log_dir_open" in codes()

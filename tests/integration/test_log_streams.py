@@ -18,8 +18,12 @@ from simple_websocket import Client
 
 from control_plane.auth.permissions import Actor, Role
 from control_plane.console import build_console
+from control_plane.live.messages import FrameCheck
+from control_plane.live.topics import TOPICS
+from control_plane.log_streams import TOPIC
 from control_plane.settings import load_settings
 
+CHECK = FrameCheck({**TOPICS, TOPIC.name: TOPIC})
 ME = Actor(name="console:test", role=Role.ADMIN, origin="console")
 
 
@@ -87,6 +91,7 @@ class Viewer:
         text = self._ws.receive(timeout=10)
         assert text is not None, "nothing came"
         self.raw += text
+        CHECK(text)
         message: dict[str, Any] = json.loads(text)
         if message.get("topic") == "log_streams" and "data" in message:
             self.skipped += message.get("skipped", 0)
