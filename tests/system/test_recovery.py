@@ -121,6 +121,28 @@ def test_what_an_operator_stopped_or_maintains_is_left_alone(plant: Plant) -> No
     assert plant.acted("restart_process") == []
 
 
+def test_a_stop_and_maintenance_hold_through_restarts_of_everything(plant: Plant) -> None:
+    assert plant.local.run("maintenance", "on", "press", "--minutes", "5", "--reason", "x").stdout
+    assert plant.local.stop() == 0
+    plant.local.start()
+    pid = plant.delivers()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: _answers(plant) and plant.present()["guard"] == "maintenance", "held back", 30)
+    os.kill(pid, signal.SIGCONT)
+    assert plant.local.run("maintenance", "off", "press").returncode == 0
+    plant.local.request("/api/v1/processes/press/stop", "POST")
+    # Its supervisord dies, and with it the foreground and the control plane.
+    supervisord = int((plant.local.home / "run" / "supervisord.pid").read_text())
+    os.kill(supervisord, signal.SIGKILL)
+    assert plant.local.runner is not None
+    assert plant.local.runner.wait(20) == 1
+    wait_for(lambda: not plant.local.processes_left(), "everything has ended", 20)
+    plant.local.start()
+    wait_for(lambda: _answers(plant) and plant.present()["guard"] == "stopped", "left alone", 30)
+    assert plant.local.process("press")["pid"] is None
+    assert plant.acted("restart_process") == []
+
+
 def test_a_restart_that_our_death_cut_off_is_ended_and_counted_once(plant: Plant) -> None:
     pid = plant.local.process("press")["pid"]
     os.kill(pid, signal.SIGSTOP)
