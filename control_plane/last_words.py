@@ -43,9 +43,9 @@ class LastWords:
     def _read(self) -> None:
         written_bytes = 0
         while chunk := os.read(self._reader, _CHUNK_BYTES):
-            self._kept.append(chunk)
             if written_bytes < _FILE_BYTES:
                 written_bytes += len(chunk)
                 with contextlib.suppress(OSError), self._file.open("ab") as file:
                     file.write(chunk)
+            self._kept.append(chunk)
         os.close(self._reader)
