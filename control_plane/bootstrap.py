@@ -17,7 +17,7 @@ from control_plane.errors import SettingsError, StorageError
 from control_plane.live.hub import Hub
 from control_plane.live.seats import SeatLimits
 from control_plane.log_integrity import SEAL_EVERY_S
-from control_plane.log_streams import LogStreams
+from control_plane.log_streams import LogListeners, LogStreams
 from control_plane.monitor import Monitor, Picture
 from control_plane.observation_parts import ObservationParts
 from control_plane.recovery.service import RecoveryService
@@ -60,6 +60,8 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         console.logs, lambda name: name in SERVICES or name in monitor.picture().processes
     )
     hub.add_stream(log_streams)
+    log_listeners = LogListeners(console.audit, console.logs.secrets.redactor)
+    hub.tell_of_listeners(log_listeners.note)
     recovery = build_recovery(console)
     monitor.tell(lambda picture: recovery.consider(list(picture.processes.values())))
     watched = Watched(
@@ -89,6 +91,8 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         scheduler.start()
         stack.callback(scheduler.stop)
         stack.callback(log_streams.stop)
+        log_listeners.start()
+        stack.callback(log_listeners.stop)
         hub.start()
         stack.callback(hub.stop)
         yield ControlPlane(

@@ -12,26 +12,39 @@ gets), ``reset`` (the place was lost: there are lines before these that nobody c
 entries, and ``older``: the API's search goes on backwards ``before`` it.
 """
 
+import json
+import logging
+import queue
 import threading
+import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from control_plane.auditor import Auditor
+from control_plane.auth.permissions import Actor, Role
 from control_plane.domain.logs import LogEntry, LogFilter, LogLevel
 from control_plane.domain.node import LOCAL_NODE, program_and_node
-from control_plane.errors import BadRequest, UnknownProcess
+from control_plane.errors import BadRequest, StorageError, UnknownProcess
+from control_plane.live.connection import Visitor
 from control_plane.live.streams import Sink
 from control_plane.live.topics import Topic, TopicKind
 from control_plane.logs.follower import Cursor
 from control_plane.logs.line_filter import LineFilter
 from control_plane.logs.processor import LogProcessor
+from control_plane.logs.redaction import Redactor
 from control_plane.logs.tailing import LogTailer
 from control_plane.logs.watch import Watch
+from control_plane.outages import Outages
 from control_plane.program_logs import ProgramLogs
 
+log = logging.getLogger(__name__)
+
 MAX_NAMES: Final = 32
+_MAX_WAITING: Final = 1000
+_SAME_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,3 +147,61 @@ class LogStreams:
     def stop(self) -> None:
         """End all threads."""
         self._tailer.stop()
+
+
+class LogListeners:
+    """Writes down who watches which logs, in a thread of its own, as a database may take its time.
+
+    Whoever asks for the same again within ``_SAME_S``, after a reconnect say, is noted once.
+    """
+
+    def __init__(self, audit: Auditor, redactor: Callable[[], Redactor]) -> None:
+        self._audit = audit
+        self._redactor = redactor
+        self._outages = Outages(log)
+        self._noted_mono: dict[Hashable, float] = {}
+        self._waiting: queue.Queue[tuple[Visitor, Wanted] | None] = queue.Queue(_MAX_WAITING)
+        self._thread = threading.Thread(target=self._run, name="log-listeners")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Note what is left, and end."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def note(self, visitor: Visitor, stream: Hashable) -> None:
+        """Have it written down, if it is a stream of logs; does not wait."""
+        wanted = stream[1] if isinstance(stream, tuple) else None
+        if not isinstance(wanted, Wanted):
+            return
+        try:
+            self._waiting.put_nowait((visitor, wanted))
+        except queue.Full:
+            log.warning("listeners to logs are noted too slowly")
+
+    def _run(self) -> None:
+        while (each := self._waiting.get()) is not None:
+            visitor, wanted = each
+            key, mono = (visitor.user, wanted.names, wanted.asked), time.monotonic()
+            self._noted_mono = {k: at for k, at in self._noted_mono.items() if mono - at < _SAME_S}
+            if key in self._noted_mono:
+                continue
+            try:
+                self._write(visitor, wanted)
+            except StorageError as exc:
+                self._outages.failed(exc.code, "audit", "listener to logs cannot be noted")
+            else:
+                self._outages.works("audit")
+                self._noted_mono[key] = mono
+
+    def _write(self, visitor: Visitor, wanted: Wanted) -> None:
+        asked = wanted.asked
+        facts = {"logs": ", ".join(wanted.names), "level": asked.level.value, "text": asked.text}
+        facts |= {"regex": asked.regex, "stream": asked.stream}
+        detail = json.dumps({k: v for k, v in facts.items() if v}, ensure_ascii=False)
+        hidden = self._redactor().line(detail.encode("utf-8", errors="replace"))
+        actor = Actor(name=visitor.user, role=Role(visitor.role), origin=visitor.address)
+        target = wanted.names[0] if len(wanted.names) == 1 else "several"
+        self._audit.note(actor, "log.watch", target, "done", hidden.decode("utf-8", "replace"))

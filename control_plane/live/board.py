@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from control_plane.errors import BadRequest, ControlPlaneError, RateLimited
-from control_plane.live.connection import Connection
+from control_plane.live.connection import Connection, Visitor
 from control_plane.live.feeds import MAX_EVENTS, EventFeed, Feed, StateFeed, StreamFeed
 from control_plane.live.groups import Filter, Group, Subscription, feed_of
 from control_plane.live.limits import MAX_GROUPS, MAX_LAG_BYTES, MAX_SUBSCRIPTIONS
@@ -16,6 +16,8 @@ from control_plane.live.topics import TOPICS, Topic, TopicKind
 log = logging.getLogger(__name__)
 
 Post = Callable[..., None]
+OnListen = Callable[[Visitor, Hashable], None]
+"""Told who listens to a stream, and to what: its name and the normal form of the filter."""
 Wanted = Subscribe | Update
 
 
@@ -43,6 +45,7 @@ class Board:
 
     def __init__(self, epoch: str, post: Post, clocks: Clocks) -> None:
         self.epoch = epoch
+        self.on_listen: OnListen = lambda _visitor, _wanted: None
         self.topics: dict[str, Topic] = dict(TOPICS)
         self._post = post
         """Has a function called in the hub's thread."""
@@ -110,6 +113,8 @@ class Board:
                 raise Refused("too_many_subs", f"at most {MAX_SUBSCRIPTIONS} subscriptions")
             subscription = Subscription(connection, group)
             group.members[connection] = connection.subscriptions[group.sub] = subscription
+            if group.producer is not None:
+                self.on_listen(connection.visitor, group.identity)
         self._lingering.pop(group.sub, None)
         group.flush(mono)
         self._due.pop(group.sub, None)

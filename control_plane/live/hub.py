@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from control_plane.live.board import Board, Clocks
+from control_plane.live.board import Board, Clocks, OnListen
 from control_plane.live.connection import Visitor
 from control_plane.live.keeper import Keeper, OnOffence
 from control_plane.live.limits import Pace
@@ -91,6 +91,11 @@ class Hub:
         """Have ``listener`` called, in a thread that may wait, with each client that was sent away
         for what no honest client does; before the first client."""
         self._keeper.on_offence = listener
+
+    def tell_of_listeners(self, listener: OnListen) -> None:
+        """Have ``listener`` called with each new listener to a stream, in the thread that writes to
+        everybody: it must not wait; before the first client."""
+        self._board.on_listen = listener
 
     def publish(self, topic: str, key: str, data: object) -> None:
         """Send the new value of ``key`` to the topic's listeners."""

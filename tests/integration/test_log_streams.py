@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -157,6 +158,21 @@ def test_filters_are_applied_by_the_server(server: Running) -> None:
             viewer._next()
         assert set(viewer.texts) == {"valve 7"}
         assert "door" not in viewer.raw
+
+
+def test_who_watches_is_in_the_audit_trail(server: Running) -> None:
+    for _ in range(2):
+        with server.live() as viewer:
+            assert viewer.subscribe({"name": "line1", "text": "somebody looks"})["ok"]
+    rows: list[tuple[str, ...]] = []
+    deadline = time.monotonic() + 10
+    while not rows and time.monotonic() < deadline:
+        with contextlib.closing(sqlite3.connect(server.home / "state.db")) as database:
+            rows = database.execute(
+                "SELECT actor, target, outcome FROM audit"
+                " WHERE action = 'log.watch' AND detail LIKE '%somebody looks%'"
+            ).fetchall()
+    assert rows == [("token:test", "line1", "done")]
 
 
 @pytest.mark.parametrize(
