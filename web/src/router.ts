@@ -31,6 +31,7 @@ export const router = createRouter({
     },
     { path: '/audit', name: 'audit', component: () => import('@/pages/AuditPage.vue') },
     { path: '/access', name: 'access', component: () => import('@/pages/AccessPage.vue') },
+    { path: '/simulators', name: 'simulators', component: () => import('@/pages/SimulatorsPage.vue') },
     { path: '/system', name: 'system', component: () => import('@/pages/SystemPage.vue') },
     {
       path: '/sign-in',

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createConnection, createServer } from 'node:net'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -30,7 +30,7 @@ export interface Options {
 export class Installation {
   private constructor(
     private readonly runner: ChildProcess,
-    readonly home: string,
+    private readonly home: string,
     readonly url: string,
     readonly setupLink: string,
   ) {}
@@ -63,22 +63,6 @@ export class Installation {
       })
     })
     return new Installation(runner, home, url, link)
-  }
-
-  /** Tell a simulator what to do, as `python -m simulators` does; see docs/simulators.md. */
-  async command(simulator: string, command: Record<string, unknown>): Promise<void> {
-    const told = readFileSync(join(this.home, 'simulators.d', `${simulator}.toml.control`), 'utf-8')
-    const { control_port: port } = JSON.parse(told) as { control_port: number }
-    const answer = await new Promise<string>((done, failed) => {
-      const socket = createConnection(port, '127.0.0.1')
-      socket.once('error', failed)
-      socket.once('data', (data) => {
-        done(data.toString())
-        socket.destroy()
-      })
-      socket.write(`${JSON.stringify(command)}\n`)
-    })
-    if (!(JSON.parse(answer) as { ok: boolean }).ok) throw new Error(answer)
   }
 
   async stop(): Promise<void> {
