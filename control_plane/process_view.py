@@ -18,7 +18,6 @@ from control_plane.domain.process import (
 )
 from control_plane.health.checks import CHECKS
 from control_plane.health.score import judge
-from control_plane.health.settling import settled
 
 
 def judge_collector(
@@ -29,13 +28,12 @@ def judge_collector(
 ) -> ProcessHealth:
     """Run the five checks and sum them up; ``elapsed_s`` is since ``previous`` was judged."""
     facts = seen.facts
-    before = {check.check_type: check for check in previous.checks} if previous else {}
-    results = [check(facts, limits) for check in CHECKS]
     return judge(
-        [settled(each, before.get(each.check_type), elapsed_s, limits) for each in results],
+        [check(facts, limits) for check in CHECKS],
         stopped_by_operator=_is_stopped(seen),
         previous=previous,
         now=facts.taken_at,
+        since_previous=(elapsed_s, limits),
     )
 
 

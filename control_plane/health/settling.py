@@ -6,8 +6,7 @@ what is far over its limit. Good news is hard when it was seen twice.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from control_plane.domain.health import (
     HealthCheckConfig,
@@ -28,35 +27,46 @@ HARD_AFTER_INTERVALS: Final[Mapping[HealthCheckType, int]] = {
 GOOD_LOOKS: Final = 2
 
 
-def settled(
+class Standing(NamedTuple):
+    """How long a check has said what it says; the attributes are those of the result."""
+
+    lasted_s: float
+    looks: int
+    state_type: StateType
+    hard_status: HealthStatus
+
+
+def standing_of(
     result: HealthCheckResult,
     before: HealthCheckResult | None,
     elapsed_s: float,
     limits: HealthCheckConfig,
-) -> HealthCheckResult:
-    """Return a result with what the looks before make of it.
+) -> Standing:
+    """Return what the looks before make of a result.
 
     Args:
         before: The same check at the look before; ``None`` at the first.
         elapsed_s: Since then, by a clock that nobody sets.
     """
-    same = before is not None and before.status is result.status
-    lasted_s = before.lasted_s + elapsed_s if before and same else 0.0
-    result = replace(result, lasted_s=lasted_s, looks=before.looks + 1 if before and same else 1)
-    was = before.hard if before else HealthStatus.HEALTHY
-    is_hard = _is_hard(result, was, limits)
-    return replace(
-        result,
-        state_type=StateType.HARD if is_hard else StateType.SOFT,
-        hard_status=result.status if is_hard else was,
-    )
+    lasted_s, looks, was = 0.0, 1, HealthStatus.HEALTHY
+    if before is not None:
+        was = before.hard
+        if before.status is result.status:
+            lasted_s, looks = before.lasted_s + elapsed_s, before.looks + 1
+    if result.status is was or _turns_hard(result, was, lasted_s, looks, limits):
+        return Standing(lasted_s, looks, StateType.HARD, result.status)
+    return Standing(lasted_s, looks, StateType.SOFT, was)
 
 
-def _is_hard(result: HealthCheckResult, was: HealthStatus, limits: HealthCheckConfig) -> bool:
-    if result.status is was:
-        return True
+def _turns_hard(
+    result: HealthCheckResult,
+    was: HealthStatus,
+    lasted_s: float,
+    looks: int,
+    limits: HealthCheckConfig,
+) -> bool:
     if result.status is HealthStatus.HEALTHY:
-        return result.looks >= GOOD_LOOKS
+        return looks >= GOOD_LOOKS
     if result.status is not HealthStatus.WARNING or was.rank > result.status.rank:
         return True
-    return result.lasted_s >= HARD_AFTER_INTERVALS[result.check_type] * limits.check_interval
+    return lasted_s >= HARD_AFTER_INTERVALS[result.check_type] * limits.check_interval

@@ -1,5 +1,7 @@
 """Soft and hard states: people see at once what recovery acts on only when it is no chance."""
 
+from dataclasses import replace
+
 import pytest
 
 from control_plane.domain.health import (
@@ -9,7 +11,7 @@ from control_plane.domain.health import (
     HealthStatus,
     StateType,
 )
-from control_plane.health.settling import HARD_AFTER_INTERVALS, settled
+from control_plane.health.settling import HARD_AFTER_INTERVALS, standing_of
 
 LIMITS = HealthCheckConfig(check_interval=30)
 GOOD, WARNING, CRITICAL = HealthStatus.HEALTHY, HealthStatus.WARNING, HealthStatus.CRITICAL
@@ -23,7 +25,8 @@ def after(kind: HealthCheckType, *course: tuple[HealthStatus, float]) -> HealthC
     for status, seconds in course:
         for _ in range(max(1, round(seconds / LOOK_S))):
             seen = HealthCheckResult(check_type=kind, status=status, code="x")
-            result = settled(seen, result, LOOK_S, LIMITS)
+            standing = standing_of(seen, result, LOOK_S, LIMITS)
+            result = replace(seen, **standing._asdict())
     assert result is not None
     return result
 
