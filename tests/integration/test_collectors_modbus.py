@@ -366,7 +366,8 @@ def test_other_framings_read_write_and_survive_a_loss(tmp_path: Path, framing: s
             running.beat_with(lambda b: link_of(b).bad_points == 1 and link_of(b).requests > 5)
             assert write(running, "w", 8).value == 8
             plc.fault("silent", for_s=1.0)
-            lost = running.beat_with(lambda b: not link_of(b).is_connected)
+            # Whether it is seen unconnected is chance: a silent device accepts at once again.
+            lost = running.beat_with(lambda b: link_of(b).connection_errors)
             running.beat_with(
                 lambda b: link_of(b).is_connected and b.good_samples > lost.good_samples + 5
             )
