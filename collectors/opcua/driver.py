@@ -1,12 +1,13 @@
 """Reads one OPC UA server, by polling or by subscriptions."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from collectors.contract.columns import Columns
 from collectors.contract.config_opcua import OpcUaDevice, OpcUaGroup
 from collectors.contract.points import Sample, Value
-from collectors.opcua.nodes import Variable, node_of, variables_of
+from collectors.opcua.nodes import Variable, index_of, node_of, variables_of
 from collectors.opcua.polling import PolledGroup
 from collectors.opcua.publishing import Publisher
 from collectors.opcua.security import Security
@@ -33,11 +34,14 @@ class OpcUaDriver:
         """Replaced by a reload; their subscriptions are still at the server."""
         self._leftovers: dict[str, Columns] = {}
         """What had come when a session broke; it is told with the next reading."""
+        self._namespace_at: dict[int, str] = {}
+        """Of the indices in the file, as the server had them first."""
         self._set_device(device)
 
     async def connect(self) -> None:
         session = self._session = Session(self._device, self._security, self._on_lost)
         await session.open()
+        self._check_namespaces(session.namespaces)
         self._publisher = Publisher(session, self._traffic)
         self._groups = {group_id: self._make(group_id) for group_id in self._plans}
 
@@ -60,6 +64,8 @@ class OpcUaDriver:
             return False
         before = self._plans
         self._set_device(device)
+        if self._session is not None:
+            self._check_namespaces(self._session.namespaces)
         for group_id in before.keys() | self._plans.keys():
             if before.get(group_id) == self._plans.get(group_id):
                 continue
@@ -104,6 +110,21 @@ class OpcUaDriver:
         }
         # Thousands of points cost megabytes, and all that is needed of them is in the plans.
         self._device = _connection_of(device)
+
+    def _check_namespaces(self, found: Sequence[str]) -> None:
+        """Refuse a server that has given an index in the file to another namespace.
+
+        The same identifier may be another variable there, and its values would be good.
+        """
+        addresses = (variable.address for _, of in self._plans.values() for variable in of)
+        for index in sorted(set(map(index_of, addresses))):
+            if 0 < index < len(found):
+                first = self._namespace_at.setdefault(index, found[index])
+                if first != found[index]:
+                    raise ConnectionLost(
+                        f"namespace {index} was {first} and is {found[index]} now: write"
+                        f" nsu=…; instead of ns={index};, or restart the collector"
+                    )
 
     def _make(self, group_id: str) -> PolledGroup | SubscribedGroup:
         assert self._session is not None

@@ -78,6 +78,13 @@ def resolve(address: OpcUaAddress, namespaces: Sequence[str]) -> ua.NodeId | Non
     return ua.NodeId.from_string(f"ns={index};{address.node_id}")
 
 
+def index_of(address: OpcUaAddress) -> int:
+    """Return the namespace that an address names by its index; 0, which is fixed, if none."""
+    if address.namespace_uri is not None or not address.node_id.startswith("ns="):
+        return 0
+    return int(address.node_id[3:].partition(";")[0])
+
+
 def _variable(device_id: str, point: OpcUaPoint) -> Variable:
     # The same objects for thousands of points: each number of its own takes 24 bytes.
     deadband = point.deadband and point.scale and abs(point.deadband / point.scale)

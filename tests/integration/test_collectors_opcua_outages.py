@@ -66,6 +66,33 @@ def test_values_come_again_within_five_seconds_after_a_restart(
     assert sum(is_bad for _, is_bad in states) == 1
 
 
+def test_an_index_that_belongs_to_another_namespace_after_a_restart_is_not_read(
+    server: OpcUaServer,
+) -> None:
+    """ns=2;s=a may be another variable then, and its values would be good."""
+    points = [{"name": "a", "node_id": "ns=2;s=a"}]
+
+    async def scenario() -> None:
+        reader = reader_of(server.port, ("a",), points=points)
+        async with reader:
+            assert [s.quality for s in await reader.read()] == [Quality.GOOD]
+        await asyncio.to_thread(server.stop)
+        server.other_namespaces = ("urn:test:new",)
+        await asyncio.to_thread(server.start)
+        with pytest.raises(ConnectionLost, match="namespace 2 was urn:test:plant and is urn:test"):
+            await reader.driver.connect()
+        await reader.driver.close()
+        async with reader_of(server.port, ("a",), points=points) as restarted:
+            assert [s.quality for s in await restarted.read()] == [Quality.BAD_CONFIG]
+        await asyncio.to_thread(server.stop)
+        server.other_namespaces = ()
+        await asyncio.to_thread(server.start)
+        async with reader:
+            assert [s.quality for s in await reader.read()] == [Quality.GOOD]
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("mode", ["poll", "subscribe"])
 def test_a_close_is_seen_in_less_than_a_tenth_of_a_second(server: OpcUaServer, mode: str) -> None:
     async def scenario() -> float:
@@ -172,6 +199,9 @@ async def frozen(
     async with reader_of(port, NAMES, **keys) as reader:
         await reader.read()
         process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{process.pid}/stat")
+        # On a busy machine it still answers for a moment.
+        await asyncio.to_thread(eventually, lambda: stat.read_text().rpartition(") ")[2][0] == "T")
         await drained(reader)
         seen: list[Sample] = []
         frozen_mono = time.monotonic()
