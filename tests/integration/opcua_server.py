@@ -1,7 +1,6 @@
 """A real OPC UA server in its own thread, which tests can stop and start again on its port."""
 
 import asyncio
-import contextlib
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -50,10 +49,13 @@ class OpcUaServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
+        try:
+            self.stop()
+        finally:
+            # A thread that is left behind keeps the whole test run from ending.
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+            self.loop.close()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
@@ -95,8 +97,10 @@ class OpcUaServer:
         if clock is not None:
             clock.cancel()  # it looks up only once a second
             self.server.iserver.time_task = None
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.server.stop(), 1.0)
+        # Not wait_for(), which waits for ever where the stop does not heed a cancellation.
+        stopping = asyncio.create_task(self.server.stop())
+        await asyncio.wait((stopping,), timeout=1.0)
+        stopping.cancel()
 
 
 @dataclass
