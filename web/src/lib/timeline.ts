@@ -64,7 +64,8 @@ export function eventsOf(
       atMs: Date.parse(at),
       severity: 'warning' as const,
     })),
-    ...(timeline?.actions ?? []).map((action, index) => ({
+    // What recovery did is told by its decisions, with the cause.
+    ...(timeline?.actions ?? []).filter(({ actor }) => actor !== 'recovery').map((action, index) => ({
       id: `u${action.at}/${index}`,
       kind: 'action' as const,
       atMs: Date.parse(action.at),
