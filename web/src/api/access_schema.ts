@@ -1,22 +1,11 @@
 /** The audit trail, users, sessions and tokens. */
 
-import type { Role } from '@/api/schema'
+import type { components } from '@/api/openapi'
 
-export interface AuditEntry {
-  id: number
-  at: string
-  actor: string
-  origin: string
-  action: string
-  target: string
-  outcome: string
-  detail: string
-}
+type Schemas = components['schemas']
 
-export interface AuditPage {
-  entries: AuditEntry[]
-  next_before: number | null
-}
+export type AuditEntry = Schemas['AuditEntryView']
+export type AuditPage = Schemas['AuditPage']
 
 /** Empty texts ask nothing; ``action`` may end in ``*``. */
 export interface AuditQuery {
@@ -28,71 +17,13 @@ export interface AuditQuery {
   end: string
 }
 
-export interface ChainProblem {
-  code: string
-  first_id: number
-  last_id: number
-}
-
+export type ChainProblem = Schemas['ChainProblemView']
 /** What a check of the whole trail found. */
-export interface ChainReport {
-  sound: boolean
-  entries: number
-  first_id: number
-  last_id: number
-  problems: ChainProblem[]
-  problem_count: number
-  anchors: number
-  anchored_id: number
-  anchored_at: string | null
-  /** Sealed, but had somebody cut more from the end, nothing would show it. */
-  unanchored: number
-}
-
-export interface UserAccount {
-  name: string
-  role: Role
-  created_at: string
-  disabled_at: string | null
-}
-
-export interface NewUser {
-  name: string
-  role: Role
-  password: string
-}
-
-export interface UserChange {
-  role?: Role
-  disabled?: boolean
-  password?: string
-}
-
-export interface UserSession {
-  id: string
-  user: string
-  role: Role
-  origin: string
-  user_agent: string
-  created_at: string
-  last_used_at: string
-  current: boolean
-}
-
-export interface ApiToken {
-  name: string
-  role: Role
-  created_at: string
-  created_by: string
-  expires_at: string | null
-  last_used_at: string | null
-  expired: boolean
-}
-
+export type ChainReport = Schemas['ChainView']
+export type UserAccount = Schemas['UserView']
+export type NewUser = Schemas['NewUser']
+export type UserChange = Schemas['UserChange']
+export type UserSession = Schemas['SessionView']
+export type ApiToken = Schemas['TokenView']
 /** ``token`` is told this once. */
-export interface NewToken {
-  name: string
-  role: Role
-  expires_at: string | null
-  token: string
-}
+export type NewToken = Schemas['TokenCreated']
