@@ -69,8 +69,9 @@ def simulators_blueprint(plane: ControlPlane) -> Blueprint:
     )
     def inject(name: str, body: NewFault, actor: Actor) -> Simulator:
         """Let a simulated device fail for a while."""
-        target = f"{_known(home, name)}/{body.device}"
+        target = f"{name}/{body.device}"
         audit.allow(actor, Permission.COMMAND, "simulator.fault", target, body.fault)
+        _check_known(home, name)
         order: dict[str, object] = {"device": body.device, "fault": body.fault, "for_s": body.for_s}
         if body.fault == "delay":
             order["delay_s"] = body.delay_s
@@ -82,19 +83,18 @@ def simulators_blueprint(plane: ControlPlane) -> Blueprint:
     @endpoint(Permission.COMMAND, errors=(NotPermitted, UnknownProcess, BadRequest))
     def clear(name: str, actor: Actor) -> Simulator:
         """End all faults of a simulator."""
-        target = _known(home, name)
-        audit.allow(actor, Permission.COMMAND, "simulator.clear", target)
+        audit.allow(actor, Permission.COMMAND, "simulator.clear", name)
+        _check_known(home, name)
         _ask(home, name, {"do": "clear"})
-        audit.note(actor, "simulator.clear", target, "done")
+        audit.note(actor, "simulator.clear", name, "done")
         return _simulator(home, name)
 
     return blueprint
 
 
-def _known(home: Path, name: str) -> str:
+def _check_known(home: Path, name: str) -> None:
     if name not in simulators_of(home):
         raise UnknownProcess(name=name)
-    return name
 
 
 def _simulator(home: Path, name: str) -> Simulator:
