@@ -167,6 +167,17 @@ def _freeze_and_kill_the_restarter(plant: FaultPlant) -> None:
     os.kill(control_plane, signal.SIGKILL)
 
 
+def _kill_far(plant: FaultPlant) -> None:
+    assert plant.far is not None
+    plant.far.kill()
+
+
+def _bring_far_back(plant: FaultPlant) -> None:
+    assert plant.far is not None
+    plant.far.come_back()
+
+
+_freeze = _faulty("frozen", "freeze")
 _refuse = _faulty("refused", "refuse")
 _silent = _faulty("silent", "silent")
 _exception = _faulty("exception", "exception")
@@ -236,10 +247,19 @@ TOGETHER: Final = (
         what="device answers every request with an exception",
         rule="data_flow",
         inject=_exception[0],
-        within_s=20,
+        within_s=28,
         published="137 s",
         actions=("alert_operator",),
         mend=_exception[1],
+    ),
+    Fault(
+        name="frozen",
+        what="device repeats the same values for ever",
+        rule="frozen_values",
+        inject=_freeze[0],
+        within_s=12,
+        published="7 s after `frozen_after_s`",
+        mend=_freeze[1],
     ),
     Fault(
         name="refused-file",
@@ -276,10 +296,10 @@ BUSY_CORES: Final = (
     ),
     Fault(
         name="busy",
-        what="a core is busy, data flows",
+        what="cores are busy, data flows",
         rule="cpu",
         inject=_signalled("busy", BUSY),
-        within_s=30,
+        within_s=45,
         published="100 s",
         actions=("reduce_frequency",),
         mend=_signalled("busy", CALM),
@@ -305,6 +325,16 @@ SUPERVISORD: Final = (
         within_s=10,
         published="15 s",
         mend=_signal_supervisord(signal.SIGCONT),
+    ),
+    Fault(
+        name="far-supervisord",
+        what="supervisord of another machine killed (SIGKILL)",
+        rule="node",
+        subject="far",
+        inject=_kill_far,
+        within_s=10,
+        published="15 s",
+        mend=_bring_far_back,
     ),
 )
 CONTROL_PLANE: Final = (

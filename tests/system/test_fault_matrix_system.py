@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from engines import find_engine
+from fault_gear import SmallDisk
 from fault_list import COLLECTORS, DISK_FULL, FAULTS, STORE, WAVES, Fault
-from fault_plant import SmallDisk, fault_plant
+from fault_plant import fault_plant
 from fault_run import Outcome, Run
 from fault_table import TABLE, rows_of, table_of
 
@@ -31,7 +32,7 @@ def _possible(faults: Sequence[Fault]) -> list[Fault]:
 def found() -> Iterator[dict[str, Outcome]]:
     """Run the whole matrix once; every test looks at one fault of it."""
     outcomes: dict[str, Outcome] = {}
-    with fault_plant(COLLECTORS, clock=True, store=True) as plant:
+    with fault_plant(COLLECTORS, clock=True, store=True, far=True) as plant:
         plant.calm_down(COLLECTORS)
         for wave in WAVES:
             outcomes |= Run(plant, _possible(wave)).run(COLLECTORS)
