@@ -19,7 +19,6 @@ from control_plane.domain.health import (
     ProcessHealth,
 )
 from control_plane.settings import load_settings
-from control_plane.storage.audit import AuditTrail
 from control_plane.storage.process_history import ProcessHistory
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -90,7 +89,7 @@ def test_restarts_and_what_people_did_are_told_but_not_who_looked(
         event = AuditEvent(
             at=NOON, actor="bob", origin="::1", action=action, target="line1", outcome=outcome
         )
-        AuditTrail(plane.console.database).record(event)
+        plane.console.audit.trail.record(event)
     body: Any = client.get(URL).json
     assert body["restarts"] == ["2026-01-31T12:00:00Z"]
     assert [(each["actor"], each["action"]) for each in body["actions"]] == [
