@@ -18,7 +18,7 @@ import psutil
 
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 DAQPLANE = Path(sys.executable).with_name("daqplane")
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 60.0
 
 
 def free_port() -> int:
