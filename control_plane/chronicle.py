@@ -22,7 +22,9 @@ _DAY = timedelta(hours=24)
 _LASTS_S = 3.0
 """`supervisorctl update` stops a program for less than this before it starts it again."""
 _CLOCK_SLACK = timedelta(milliseconds=50)
-"""psutil derives a start from clock ticks and the boot time; the database keeps milliseconds."""
+"""A start is derived from clock ticks and the boot time; the database keeps milliseconds."""
+_TICK = timedelta(milliseconds=10)
+"""The kernel rounds a start down to its tick (USER_HZ), so before the command that brought it."""
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class Chronicle:
             and (supervisor_start is None or before[1] >= supervisor_start)
             # A command since the process before started; an older one explains nothing.
             and not self._audit.was_commanded(
-                name, max(before[1], usage.created_at - _COMMAND_WINDOW)
+                name, max(before[1] + _TICK, usage.created_at - _COMMAND_WINDOW)
             )
         )
         self._history.note_incarnation(

@@ -17,6 +17,7 @@ _FROZEN = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_TRACING_ST
 @dataclass(slots=True)
 class _Watched:
     handle: psutil.Process
+    created_at: datetime
     born_mono: float
     cpu: CpuWindow = field(default_factory=CpuWindow)
 
@@ -37,15 +38,13 @@ class ProcessUsageSampler:
             watched = self._watched.get(pid)
             if watched is None or not watched.handle.is_running():
                 # A pid that was used again is another process: its CPU time starts anew.
-                handle = psutil.Process(pid)
-                age_s = time.time() - handle.create_time()
-                watched = self._watched[pid] = _Watched(handle, self._monotonic() - age_s)
+                watched = self._watched[pid] = self._watch(psutil.Process(pid))
             with watched.handle.oneshot():
                 times = watched.handle.cpu_times()
                 cpu_s = float(times.user + times.system)
                 return ProcessUsage(
                     pid=pid,
-                    created_at=datetime.fromtimestamp(watched.handle.create_time(), UTC),
+                    created_at=watched.created_at,
                     cpu_percent=watched.cpu.percent(self._monotonic(), cpu_s),
                     memory_mb=round(watched.handle.memory_info().rss / _MB, 1),
                     age_s=max(0.0, self._monotonic() - watched.born_mono),
@@ -54,6 +53,14 @@ class ProcessUsageSampler:
         except psutil.Error:
             self._watched.pop(pid, None)
             return None
+
+    def _watch(self, handle: psutil.Process) -> _Watched:
+        # psutil adds the boot time in whole seconds, so its start is up to a second early. That
+        # is before the command that started the process. What both terms share falls out here.
+        booted_s = handle.create_time() - psutil.boot_time()
+        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - booted_s
+        created_at = datetime.fromtimestamp(time.time() - age_s, UTC)
+        return _Watched(handle, created_at, self._monotonic() - age_s)
 
     def forget_all_but(self, pids: set[int]) -> None:
         """Drop the handles of processes that are not in ``pids``."""

@@ -32,3 +32,16 @@ def test_a_busy_process_shows_its_share_and_an_idle_one_next_to_nothing() -> Non
             process.kill()
             process.wait()
     assert sampler.sample(busy.pid) is None
+
+
+def test_a_process_is_not_older_than_the_command_that_started_it() -> None:
+    tick_s = 0.01
+    before = time.time()
+    process = subprocess.Popen(["/bin/sleep", "1000"])
+    after = time.time()
+    try:
+        seen = ProcessUsageSampler(time.monotonic).sample(process.pid)
+        assert before - tick_s <= seen.created_at.timestamp() <= after
+    finally:
+        process.kill()
+        process.wait()
