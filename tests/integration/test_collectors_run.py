@@ -232,8 +232,8 @@ def test_a_device_that_accepts_and_says_nothing_is_marked_once(tmp_path: Path) -
 def test_a_dead_device_does_not_delay_the_others(tmp_path: Path, protocol: str) -> None:
     with simulator(tmp_path, protocol) as plc, silent_device() as silent, black_hole() as hole:
         devices = (
-            device(protocol, "silent", silent, timeout_s=0.3),
-            device(protocol, "hole", hole, timeout_s=0.3),
+            device(protocol, "silent", silent, timeout_s=1.0),
+            device(protocol, "hole", hole, timeout_s=1.0),
             device(protocol, "gone", unused_port()),
             device(protocol, "plc", plc.port, interval_s=0.05),
         )
@@ -243,8 +243,9 @@ def test_a_dead_device_does_not_delay_the_others(tmp_path: Path, protocol: str) 
             running.stop()
     times = [s.received_ns for s in running.samples() if s.point == "plc/level"]
     steps_s = sorted((after - before) / 1e9 for before, after in pairwise(times))
-    assert steps_s[len(steps_s) // 2] == pytest.approx(0.05, abs=0.015)
-    assert steps_s[-1] < 0.3
+    assert steps_s[len(steps_s) // 2] == pytest.approx(0.05, abs=0.03)
+    # Whoever waited for one of the dead would wait for its whole second.
+    assert steps_s[-1] < 0.9
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
