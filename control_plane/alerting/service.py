@@ -83,6 +83,8 @@ class AlertService:
         self._unwritten: list[AlertEvent] = []
         self._written: object = None
         self._database_error: str | None = None
+        self._cannot_write = False
+        """A database that is full can still be read."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts")
 
@@ -211,7 +213,8 @@ class AlertService:
             with self._outlets.database.connection():  # One for all of them.
                 self._silences = tuple(self._alerts.silences(self._clock.now()))
                 self._outlets.notifier.refresh()
-            self._database_error = None
+            if not self._cannot_write:
+                self._database_error = None
         except StorageError as exc:
             self._database_failed(exc)
 
@@ -225,17 +228,20 @@ class AlertService:
             state, events = self._state, list(self._unwritten)
         essence = _essence(state)
         if not events and essence == self._written:
+            self._cannot_write = False
             return
         try:
             with self._outlets.database.connection() as db, db.atomic():
                 self._alerts.write(events, self._memory(state))
                 self._outlets.notifier.queue(events)
         except StorageError as exc:
+            self._cannot_write = True
             self._database_failed(exc)
             if events:
                 self._outlets.notifier.keep(events)
             return
         self._written, self._database_error = essence, None
+        self._cannot_write = False
         with self._lock:
             del self._unwritten[: len(events)]
         if events:

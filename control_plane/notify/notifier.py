@@ -116,7 +116,7 @@ class Notifier:
         for notice in self._notices(events):
             if (worker := self._workers.get(notice.channel)) is not None:
                 worker.keep(notice)
-        self.wake()
+                worker.wake()
 
     def _notices(self, events: Sequence[AlertEvent]) -> list[NewNotice]:
         now = self._clock.now()
@@ -136,8 +136,8 @@ class Notifier:
 
     def wake(self) -> None:
         """Look into the queue now; called after the transaction of :meth:`queue`."""
-        for worker in self._workers.values():
-            worker.wake()
+        for worker in list(self._workers.values()):
+            worker.is_queued()
 
     def test(self, name: str) -> Channel:
         """Send a test message at once, past the queue.

@@ -12,13 +12,17 @@ _MOST: Final = 1000
 
 
 class Unqueued:
-    """Of one channel; one thread sends, any may :meth:`keep`."""
+    """Of one channel; one thread sends, any may :meth:`keep` and say :meth:`is_queued`."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, NewNotice] = {}
         self._told: set[str] = set()
         self._begun: set[int] = set()
-        """Alerts whose beginning was told from here."""
+        """Alerts whose beginning was told since the start."""
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._waiting)
 
     def keep(self, notice: NewNotice) -> None:
         """Take a notice, once."""
@@ -35,7 +39,7 @@ class Unqueued:
         over = {n.alert_id for n in waiting if n.kind == AlertEventKind.RESOLVED} - self._begun
         return [n for n in waiting if n.due <= now and n.alert_id not in over]
 
-    def note_told(self, notices: Sequence[NewNotice]) -> None:
+    def note_told(self, notices: Sequence[NewNotice | Notice]) -> None:
         """Remember what was told until the queue has heard of it."""
         for notice in notices:
             self._waiting.pop(notice.event, None)
@@ -43,12 +47,15 @@ class Unqueued:
             self._begun.add(notice.alert_id)
 
     def is_queued(self) -> None:
-        """The queue can be used again: it has, or gets, whatever waits here."""
+        """The queue could be written to: it has whatever waits here."""
         self._waiting.clear()
 
     def divided(self, notices: Sequence[Notice]) -> tuple[list[Notice], list[Notice]]:
-        """Return which of the queue was told from here, and which was not."""
+        """Return which of the queue was told already, and which was not."""
         told = [notice for notice in notices if notice.event in self._told]
-        self._told -= {notice.event for notice in told}
-        self._begun -= {n.alert_id for n in told if n.kind == AlertEventKind.RESOLVED}
         return told, [notice for notice in notices if notice not in told]
+
+    def forget(self, notices: Sequence[Notice]) -> None:
+        """The queue has heard that these were told."""
+        self._told -= {notice.event for notice in notices}
+        self._begun -= {n.alert_id for n in notices if n.kind == AlertEventKind.RESOLVED}

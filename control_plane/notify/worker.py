@@ -49,6 +49,7 @@ class Worker:
         self._describe = describe
         self._sender = sender
         self._unqueued = Unqueued()
+        self._failing: set[str] = set()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         # Whoever stops us does not wait for a server that hangs: its notice stays queued.
@@ -73,22 +74,31 @@ class Worker:
         """Take a notice that cannot be queued."""
         self._unqueued.keep(notice)
 
+    def is_queued(self) -> None:
+        """Look into the queue, which has all that was kept."""
+        self._unqueued.is_queued()
+        self.wake()
+
     def _run(self) -> None:
-        failing = False
         while not self._stopping.is_set():
             self._wake.clear()
-            try:
-                pause_s = self._turn()
-                self._unqueued.is_queued()
-                failing = False
-            except Exception as exc:
-                # Whatever it was, the next notice must be tried.
-                known = isinstance(exc, StorageError)
-                if not failing:
-                    log.error("queue of notices fails", exc_info=None if known else exc)
-                failing, pause_s = True, _DATABASE_AWAY_S
-                self._send_unqueued()
-            self._wake.wait(pause_s)
+            pause_s = self._guarded("queue", self._turn)
+            # Also while the queue can be read: a full disk lets nobody write to it.
+            self._wake.wait(min(pause_s, self._guarded("unqueued", self._send_unqueued)))
+
+    def _guarded(self, name: str, step: Callable[[], float]) -> float:
+        """Do a step and return the seconds until the next."""
+        try:
+            pause_s = step()
+        except Exception as exc:
+            # Whatever it was, the next notice must be tried.
+            known = isinstance(exc, StorageError)
+            if name not in self._failing:
+                log.error("queue of notices fails", exc_info=None if known else exc)
+            self._failing.add(name)
+            return _DATABASE_AWAY_S
+        self._failing.discard(name)
+        return pause_s
 
     def _turn(self) -> float:
         """Send what is due; return the seconds until there may be more to do."""
@@ -110,13 +120,14 @@ class Worker:
             {notice.id for notice in due},
             lambda alert_id: self._queue.was_sent(name, alert_id),
         )
-        if choice.drop:
-            self._queue.end([notice.id for notice in choice.drop], DROPPED, now)
         told, untold = self._unqueued.divided(choice.send)
-        if told:
-            self._queue.end([notice.id for notice in told], SENT, now)
+        # Telling first: a queue that cannot be written to must not keep it from happening.
         if untold:
             self._send(untold)
+        if told:
+            self._end_told(told)
+        if choice.drop:
+            self._queue.end([notice.id for notice in choice.drop], DROPPED, now)
         return 0.0 if choice.send or choice.drop else 1.0
 
     def _message(self, notices: Sequence[Notice | NewNotice]) -> Message:
@@ -131,17 +142,22 @@ class Worker:
         ]
         return message_of(told, language, self._sender, self._clock.now())
 
-    def _send_unqueued(self) -> None:
+    def _send_unqueued(self) -> float:
         """Tell what is due although the queue, which would remember it, cannot be used."""
         notices = self._unqueued.due(self._clock.now())
         if not notices:
-            return
+            return _DATABASE_AWAY_S if self._unqueued.is_waiting else _IDLE_S
         try:
             send(self.channel, self._message(notices))
         except NotifyFailed as exc:
             self.last_error = str(exc.params["reason"])
-            return
+            return _DATABASE_AWAY_S
         self._unqueued.note_told(notices)
+        return _DATABASE_AWAY_S
+
+    def _end_told(self, notices: Sequence[Notice]) -> None:
+        self._queue.end([notice.id for notice in notices], SENT, self._clock.now())
+        self._unqueued.forget(notices)
 
     def _send(self, notices: Sequence[Notice]) -> None:
         try:
@@ -152,7 +168,9 @@ class Worker:
         if self.last_error is not None:
             log.info("channel works again", extra={"channel": self.channel.name})
         self.last_error = None
-        self._queue.end([notice.id for notice in notices], SENT, self._clock.now())
+        # If that cannot be written down now, it is not told again.
+        self._unqueued.note_told(notices)
+        self._end_told(notices)
 
     def _failed(self, notices: Sequence[Notice], reason: str) -> None:
         if reason != self.last_error:

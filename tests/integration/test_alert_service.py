@@ -1,5 +1,7 @@
 """Alerts across restarts, reboots and a database that is away; one look after the other."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -165,6 +167,21 @@ def test_a_database_that_is_away_loses_no_alert(world: World) -> None:
         "process_state": True,
         "state_database": False,
     }
+
+
+def test_a_database_that_can_only_be_read_is_told_of(world: World) -> None:
+    service = world.service()
+    world.look(service, 3)
+    with contextlib.closing(sqlite3.connect(world.home / "state.db")) as database:
+        database.execute(
+            "CREATE TRIGGER disk_full BEFORE INSERT ON alerts"
+            " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+        world.seen = DEAD
+        happened = world.look(service, 20)
+        assert happened == [("fired", "process_state"), ("fired", "state_database")]
+        database.execute("DROP TRIGGER disk_full")
+    assert world.look(service, 20) == [("resolved", "state_database")]
 
 
 def test_old_alerts_are_forgotten_after_a_time(world: World) -> None:

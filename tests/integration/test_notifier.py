@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -203,6 +204,33 @@ def test_people_are_told_while_the_state_database_is_away_and_only_once(
         eventually(lambda: sorted(states(queue)) == [DROPPED, SENT, SENT, SENT])
     # Nobody was told of the beginning of 3.
     assert sorted(told_of(posts)) == [("fired", 1), ("fired", 2), ("resolved", 1)]
+
+
+def test_people_are_told_once_while_the_queue_can_only_be_read(
+    tmp_path: Path, queue: Notifications, posts: Posts
+) -> None:
+    full = contextlib.closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None))
+    refuse = (
+        "CREATE TRIGGER full_{0} BEFORE {0} ON notifications"
+        " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+    )
+    text = entry("a", posts.url, "group_s = 0")
+    with full as database, notifier(tmp_path, queue, text) as made:
+        database.execute(refuse.format("UPDATE"))
+        tell(made, event(1, FIRED))
+        database.execute(refuse.format("INSERT"))
+        eventually(lambda: told_of(posts) == [("fired", 1)])
+        kept = []
+        for number in (2, 3, 4):
+            kept.append(event(number, FIRED))
+            made.keep(kept)
+            eventually(lambda n=number: ("fired", n) in told_of(posts))
+        assert states(queue) == ["queued"]
+        for action in ("INSERT", "UPDATE"):
+            database.execute(f"DROP TRIGGER full_{action}")
+        tell(made, *kept)
+        eventually(lambda: states(queue) == [SENT] * 4)
+    assert told_of(posts) == [("fired", number) for number in (1, 2, 3, 4)]
 
 
 def told_of(posts: Posts) -> list[tuple[str, int]]:
