@@ -29,7 +29,8 @@ def test_scripts_get_json_and_people_a_sentence(home: Path, tmp_path: Path) -> N
     made = daqplane(home, "backup", str(tmp_path / "daq.zip"), "--json")
     report = json.loads(made.stdout)
     assert made.stderr == ""
-    assert (report["files"], report["history_files"], report["skipped"]) == (1, 0, [])
+    # The collector's file and the key of the audit trail.
+    assert (report["files"], report["history_files"], report["skipped"]) == (2, 0, [])
     assert report["size_bytes"] == (tmp_path / "daq.zip").stat().st_size
     checked = daqplane(home, "restore", str(tmp_path / "daq.zip"), "--check", language="zh_CN")
     assert "完整" in checked.stdout
