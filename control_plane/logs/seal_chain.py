@@ -7,6 +7,7 @@ missed only by who kept a newer code: it is in the audit trail.
 """
 
 import contextlib
+import errno
 import hmac
 import json
 import os
@@ -56,7 +57,7 @@ class SealChain:
         """
         lines = self._lines()
         try:
-            key = bytes.fromhex(self._key_file.read_text(encoding="ascii").strip())
+            key = self._kept_key()
         except (OSError, ValueError):
             return ChainReading(seals=(), newest="", has_key=not lines)
         found: list[NumberedSeal] = []
@@ -91,12 +92,7 @@ class SealChain:
                 body = {"number": each.number, **_SEAL.dump_python(each.seal, mode="json")}
                 newest = _code(key, newest, body)
                 text += json.dumps(body | {"mac": newest}).encode() + b"\n"
-            fd = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(fd, text)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            _write(self._file, text, os.O_APPEND)
             return numbered
 
     def _lines(self) -> list[bytes]:
@@ -115,15 +111,30 @@ class SealChain:
 
     def _key(self) -> bytes:
         with contextlib.suppress(FileNotFoundError):
-            return bytes.fromhex(self._key_file.read_text(encoding="ascii").strip())
+            return self._kept_key()
         key = secrets.token_bytes(_KEY_BYTES)
-        fd = os.open(self._key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(fd, key.hex().encode() + b"\n")
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        # Whole or not at all: half a key could be guessed.
+        new = self._key_file.with_suffix(".new")
+        _write(new, key.hex().encode() + b"\n", os.O_TRUNC)
+        new.replace(self._key_file)
         return key
+
+    def _kept_key(self) -> bytes:
+        key = bytes.fromhex(self._key_file.read_text(encoding="ascii").strip())
+        if len(key) != _KEY_BYTES:
+            raise ValueError(f"{self._key_file}: no key of {_KEY_BYTES} bytes; put it back")
+        return key
+
+
+def _write(file: Path, text: bytes, flags: int) -> None:
+    """See all of it on the disk. Raises OSError, also if a full disk takes only a part."""
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | flags, 0o600)
+    try:
+        if os.write(fd, text) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _code(key: bytes, before: str, body: dict[str, object]) -> str:

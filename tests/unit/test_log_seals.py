@@ -1,10 +1,12 @@
 """Rotated log files are sealed in a chain; every change of them afterwards is found."""
 
+import contextlib
 import json
 import logging
 import os
 import random
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -224,6 +226,36 @@ def test_a_record_that_a_crash_cut_is_written_again(plant: Plant, tmp_path: Path
         report = plant.check()
         assert report.problems == ()
         assert report.files == BACKUPS
+
+
+@contextlib.contextmanager
+def full_after(size_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size: what goes past it is cut, as on a disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_record_that_a_full_disk_cut_is_written_again(plant: Plant, tmp_path: Path) -> None:
+    plant.rotate()
+    with full_after((tmp_path / "seals" / "log.jsonl").stat().st_size + 100):
+        assert plant.sealer.seal() == 0
+    assert plant.sealer.seal() == 1
+    assert (plant.problems(), plant.check().files) == ([], BACKUPS)
+
+
+def test_a_full_disk_makes_no_short_key(tmp_path: Path) -> None:
+    plant = Plant(tmp_path)
+    plant.rotate()
+    with full_after(10):
+        assert plant.sealer.seal() == 0
+    assert plant.sealer.seal() == 1
+    assert len(bytes.fromhex((tmp_path / "seals" / "log.key").read_text())) == 32
+    (tmp_path / "seals" / "log.key").write_text("")
+    assert plant.problems()[0][0] is KIND.KEY
 
 
 def test_without_its_key_a_chain_proves_nothing(plant: Plant, tmp_path: Path) -> None:
