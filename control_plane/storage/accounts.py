@@ -5,7 +5,7 @@ Only hashes of tokens are stored: who reads the database cannot sign in with wha
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import peewee
 
@@ -28,6 +28,8 @@ SETUP_TOKEN_LIFE = timedelta(minutes=15)
 _TOUCH_EVERY_MS = 60_000
 _ID_CHARACTERS = 16
 _ADMIN = "admin"
+_CHANGE_LOCK: Final = 0x6461_7175_7365_7273
+"""Key of PostgreSQL's advisory lock: "daqusers" in ASCII."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +187,10 @@ class Accounts:
     def _change(self, name: str, **columns: Any) -> None:
         """Change the user and end its sessions: who is signed in has the rights of before."""
         with self._database.connection() as db, db.atomic():
+            if self._database.engine == "postgresql":
+                # Two administrators who disable each other at once must not both be the last but
+                # one; SQLite's transactions take turns anyway.
+                db.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_CHANGE_LOCK,))
             row = User.get_or_none(User.name == name)
             if row is None:
                 raise UnknownUser(name=name)

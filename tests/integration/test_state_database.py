@@ -15,7 +15,13 @@ from control_plane.domain.health import (
     ProcessHealth,
 )
 from control_plane.domain.process import Desired
-from control_plane.errors import BadSetupToken, StorageError, UnknownUser, UserExists
+from control_plane.errors import (
+    BadSetupToken,
+    LastAdmin,
+    StorageError,
+    UnknownUser,
+    UserExists,
+)
 from control_plane.storage.accounts import SESSION_IDLE, SESSION_LONGEST, Accounts
 from control_plane.storage.api_tokens import ApiTokens, TokenFacts
 from control_plane.storage.audit import AuditTrail
@@ -49,6 +55,27 @@ def test_a_set_up_link_works_once_and_only_in_time(database: StateDatabase) -> N
     accounts.replace_setup_token("again", NOW)
     with pytest.raises(BadSetupToken):
         accounts.set_up("again", "mallory", "hash", NOW)
+
+
+def test_two_administrators_who_demote_each_other_leave_one(database: StateDatabase) -> None:
+    accounts, refused = Accounts(database), []
+    for name in ("alice", "bob"):
+        accounts.add_user(name, "admin", "hash", NOW)
+
+    def demote_bob() -> None:
+        try:
+            accounts.set_role("bob", "viewer")
+        except LastAdmin as exc:
+            refused.append(exc)
+
+    other = threading.Thread(target=demote_bob)
+    with database.connection() as db, db.atomic():
+        accounts.set_role("alice", "viewer")
+        other.start()
+        other.join(0.3)  # so long it could go wrong; it has to wait for our commit
+    other.join(30)
+    assert [user.name for user in accounts.users() if user.role == "admin"] == ["bob"]
+    assert len(refused) == 1
 
 
 def test_sessions_end_by_idleness_by_age_and_by_a_new_password(database: StateDatabase) -> None:
