@@ -4,7 +4,7 @@ import contextlib
 import logging
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,13 @@ log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S: Final = 20.0
 """For somebody else's change to end; a reload that nobody confirms takes five."""
+_PLACE: Final = (
+    "host", "port", "unit_id", "endpoint", "network", "station", "module_io", "module_station"
+)  # fmt: skip
+_VALUE: Final = (
+    "name", "address", "node_id", "type", "order", "length", "scale", "offset", "clamp"
+)  # fmt: skip
+"""Of a device and of a point: what decides where a write goes, and what is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,8 +294,15 @@ def _sound(checked: CheckedText) -> CheckedText:
     return checked
 
 
-def _writable(config: AnyCollector | None) -> set[tuple[str, str]]:
+def _writable(config: AnyCollector | None) -> set[tuple[object, ...]]:
     devices = config.devices if config else ()
     return {
-        (device.id, point.name) for device in devices for point in device.points if point.writable
+        (type(device), device.id, *_of(device, _PLACE), *_of(point, _VALUE))
+        for device in devices
+        for point in device.points
+        if point.writable
     }
+
+
+def _of(thing: object, names: Sequence[str]) -> list[object]:
+    return [getattr(thing, name, None) for name in names]

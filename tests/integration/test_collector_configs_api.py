@@ -194,6 +194,31 @@ def test_viewers_change_nothing_and_operators_make_nothing_writable(
     assert removed.status_code == 403
 
 
+def test_operators_turn_no_write_to_another_place(
+    plane: ControlPlane, client: FlaskClient, bearer: dict
+) -> None:
+    text = COLLECTOR + "writable = true\nclamp = [0, 9]\n"
+    (plane.console.settings.collectors_dir / "line1.toml").write_text(text)
+    etag = client.get(PATH, headers=bearer[Role.OPERATOR]).headers["ETag"]
+
+    def code(old: str, new: str, role: Role = Role.OPERATOR) -> str:
+        assert old in text
+        body, tag = {"text": text.replace(old, new)}, {"If-Match": etag}
+        return str(client.put(PATH, json=body, headers=bearer[role] | tag).json["code"])
+
+    for old, new in (
+        ("holding:0", "holding:7"),
+        ("127.0.0.1", "127.0.0.2"),
+        ("[0, 9]", "[0, 99]"),
+        ("clamp = [0, 9]", ""),
+        ("clamp", "scale = 0.1\nclamp"),
+    ):
+        assert code(old, new) == "not_permitted", new
+        assert code(old, new, Role.ADMIN) == "supervisor_unreachable", new
+    for old, new in (("°C", "K"), ("oil", "oil of the press"), ("writable = true", "")):
+        assert code(old, new) == "supervisor_unreachable", new
+
+
 def test_an_existing_collector_is_not_created_again(client: FlaskClient, bearer: dict) -> None:
     body = {"name": "line1", "text": COLLECTOR}
     answer = client.post("/api/v1/collectors", json=body, headers=bearer[Role.OPERATOR])
