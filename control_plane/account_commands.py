@@ -2,7 +2,7 @@
 audited."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from control_plane.auditor import Auditor
@@ -24,6 +24,8 @@ from control_plane.errors import (
 from control_plane.storage.accounts import Account, Accounts, OpenSession
 from control_plane.storage.api_tokens import ApiTokens, TokenFacts
 
+_NO_EXPIRY_FROM: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""Later times, in UTC, may lie beyond what a datetime can say."""
 _SETTING_UP: Final = ":setup"
 """Stands in for the user name, which has no colon, where attempts are counted."""
 
@@ -214,7 +216,7 @@ class AccountCommands:
         """
         self._audit.allow(actor, Permission.ADMINISTER, "token.create", name, role.value)
         now = self._clock.now()
-        if expires_at is not None and expires_at <= now:
+        if expires_at is not None and not now < expires_at < _NO_EXPIRY_FROM:
             raise BadExpiry
         facts = TokenFacts(
             name=name,

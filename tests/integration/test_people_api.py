@@ -161,6 +161,8 @@ def test_api_tokens_are_shown_once_expire_and_are_revoked(plane: ControlPlane) -
         for name, until in (("ci", None), ("brief", later))
     }
     assert made["ci"]["token"].startswith("daq_")
+    far = {"name": "x", "role": "viewer", "expires_at": "9999-12-31T23:59:59-14:00"}
+    assert alice.ask("POST", "tokens", **far).json["code"] == "bad_expiry"
     past = alice.ask("POST", "tokens", name="x", role="viewer", expires_at="2020-01-01T00:00:00Z")
     assert (past.status_code, past.json["code"]) == (422, "bad_expiry")
     stranger = create_app(plane).test_client()
