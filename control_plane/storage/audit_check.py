@@ -72,7 +72,7 @@ def check_chain(trail: AuditTrail) -> ChainReport:
         StorageError: the database or the anchor file cannot be read.
     """
     findings = _Findings()
-    anchors = _holding(trail.seal.anchors(), trail.seal.key_name, findings)
+    anchors = _holding(trail.seal.anchors(), findings)
     named = {anchor.id: anchor for anchor in anchors}
     entries, first_id, last_id, unanchored, last_mac = 0, 0, 0, 0, ""
     anchored_id = max(named, default=0)
@@ -111,16 +111,16 @@ def _check_row(findings: _Findings, ids: tuple[int, int], mac: str, expected: st
         findings.add("edited", row_id)
 
 
-def _holding(anchors: list[Anchor], key_name: str, findings: _Findings) -> list[Anchor]:
-    """Return the anchors that hold: a restore ends those of later rows and of another key."""
+def _holding(anchors: list[Anchor], findings: _Findings) -> list[Anchor]:
+    """Return the anchors that hold: a restore ends those before it.
+
+    Its own anchor vouches for every row that came back, as each seal covers the one before; what
+    was anchored before may be of rows that an earlier restore took away.
+    """
     holding: list[tuple[int, Anchor]] = []
     for line, anchor in enumerate(anchors, 1):
         if anchor.restored and anchor.valid:
-            holding = [
-                (number, each)
-                for number, each in holding
-                if each.id <= anchor.id and each.key == key_name
-            ]
+            holding = []
         holding.append((line, anchor))
     for line, anchor in holding:
         if not anchor.valid:

@@ -7,6 +7,8 @@ Audit Logs to Support Computer Forensics", 1999).
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import hmac
 import json
@@ -91,8 +93,7 @@ class AuditSeal:
             self.anchor_file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             number = os.open(self.anchor_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(number, line.encode())
-                os.fsync(number)
+                _append(number, line.encode())
             finally:
                 os.close(number)
         except OSError as exc:
@@ -160,3 +161,13 @@ class AuditSeal:
         finally:
             os.close(number)
             fresh.unlink()
+
+
+def _append(number: int, line: bytes) -> None:
+    """Write the line whole or not at all: what a full disk takes of it would look forged."""
+    fcntl.flock(number, fcntl.LOCK_EX)  # until it is closed
+    before_bytes = os.fstat(number).st_size
+    if os.write(number, line) < len(line):
+        os.ftruncate(number, before_bytes)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(number)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -228,6 +229,36 @@ def test_a_restore_gives_up_the_anchors_of_later_rows_openly(
     assert found(trail) == []
     trail.record(event(5))
     assert (found(trail), check_chain(trail).anchored_id) == ([], 4)
+
+
+def test_a_backup_from_before_an_earlier_restore_is_sound(
+    trail: AuditTrail, database: StateDatabase
+) -> None:
+    tamper(database, "CREATE TABLE kept AS SELECT * FROM audit")
+    tamper(database, "DELETE FROM audit WHERE id > 4")
+    trail.begin(NOW, restored=True)
+    trail.record(event(50))
+    trail.anchor_the_end(NOW)
+    tamper(database, "DELETE FROM audit", "INSERT INTO audit SELECT * FROM kept")
+    assert found(trail) == [("anchor_differs", 5, 5)]
+    trail.begin(NOW, restored=True)
+    assert (found(trail), check_chain(trail).anchored_id) == ([], 10)
+    with undone(database, "UPDATE audit SET actor = 'eve' WHERE id = 5"):
+        assert found(trail) == [("edited", 5, 5)]
+
+
+def test_an_anchor_that_the_disk_takes_in_part_leaves_nothing_behind(trail: AuditTrail) -> None:
+    before = trail.seal.anchor_file.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
+    try:
+        trail.seal.anchor(10, "0" * 64, NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert trail.seal.anchor_file.read_bytes() == before
+    trail.record(event(11))
+    trail.anchor_the_end(NOW)
+    assert found(trail) == []
 
 
 def test_every_hundredth_row_is_anchored_at_once_and_others_within_a_minute(
