@@ -176,9 +176,15 @@ class RecoveryService:
             del self._latest[gone]
 
     def _take(self, decision: Decision, memory: Memory, now: float) -> None:
-        number = self._write_down(decision)
-        # Before anything is done: a restart that we die over still counts.
-        self._remember(decision.process, memory, now)
+        number, before = self._write_down(decision), self.memory_of(decision.process)
+        try:
+            # Before anything is done: a restart that we die over still counts.
+            self._remember(decision.process, memory, now)
+        except StorageError:
+            if decision.action.touches and self._memories is not None:
+                # It is not begun, so nothing would ever end it: it is decided on anew.
+                self._memories[decision.process] = before
+            raise
         if decision.action is RecoveryAction.RESTART_PROCESS:
             count, _ = self._restarts.get(decision.process, (0, decision))
             self._restarts[decision.process] = (count + 1, decision)

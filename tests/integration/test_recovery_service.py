@@ -154,3 +154,21 @@ def test_what_could_not_be_written_down_is_not_done_and_comes_again(
     plant.settle(1)
     assert len(plant.done) == 1
     plant.end()
+
+
+def test_what_could_not_be_remembered_is_not_under_way_for_ever(
+    life: Callable[[], Life], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = life()
+
+    def fail(*_: object) -> None:
+        raise StorageError(reason="database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plant.stores.memories, "save", fail)
+        plant.look(60)
+    assert plant.done == []
+    assert plant.look(1).action is RecoveryAction.RESTART_PROCESS
+    plant.settle(1)
+    assert len(plant.done) == 1
+    plant.end()
