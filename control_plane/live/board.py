@@ -107,6 +107,9 @@ class Board:
             raise Refused("rate_limited", exc.message(), 1000) from exc
         except ControlPlaneError as exc:
             raise Refused(exc.code, exc.message()) from exc
+        # Before it is a member: nothing may come to it before its acknowledgement, or come twice.
+        group.flush(mono)
+        self._due.pop(group.sub, None)
         if group.sub not in connection.subscriptions:
             if len(connection.subscriptions) >= MAX_SUBSCRIPTIONS:
                 self._forget_if_left(group, mono)
@@ -116,8 +119,6 @@ class Board:
             if group.producer is not None:
                 self.on_listen(connection.visitor, group.identity)
         self._lingering.pop(group.sub, None)
-        group.flush(mono)
-        self._due.pop(group.sub, None)
         return group
 
     def leave(self, subscription: Subscription, mono: float) -> None:

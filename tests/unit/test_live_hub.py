@@ -125,6 +125,23 @@ def test_equal_subscriptions_share_their_frames(hub: Hub) -> None:
     assert subs[0] == subs[1] != subs[2]
 
 
+def test_who_joins_others_is_told_nothing_before_its_ack_and_nothing_twice(hub: Hub) -> None:
+    first, second = Peer(hub), Peer(hub)
+    place = first.ask("subscribe", topic=STATUS, rate_ms=5000)
+    first.topic_frame()
+    hub.publish(STATUS, "a", {"name": "a"})  # Gathered for another 5 s.
+    second.frame("connection_status")
+    request = {"op": "subscribe", "topic": STATUS, "rate_ms": 5000}
+    second.send(json.dumps({**request, "since": place["seq"], "epoch": place["epoch"]}))
+    assert second.frame()["type"] == "ack"
+    hub.publish(STATUS, "b", {"name": "b"})
+    second.ask("get", sub=place["sub"])
+    frames = [second.topic_frame() for _ in range(3)]
+    assert [frame["seq"] for frame in frames] == [1, 2, 2]
+    first.end()
+    second.end()
+
+
 @pytest.mark.parametrize("topic", [STATUS, "error_alerts"])
 def test_who_comes_back_gets_what_it_missed_and_no_snapshot(hub: Hub, topic: str) -> None:
     for name in ("gone", "changed", "same"):
