@@ -18,6 +18,8 @@ from collectors.contract.config_problems import ConfigError, ConfigProblem
 _LINE: Final = re.compile(r"at line (\d+)")
 _MOST_KEYS: Final = 200
 """Of one table; no file has a tenth of them, and tomlkit takes minutes for a hundred thousand."""
+_DEEPEST: Final = 50
+"""Tables and lists inside each other; no file has ten."""
 _NAMES: Final = ("id", "name")
 """Keys by which an entry of a list is the same one in both texts."""
 
@@ -85,11 +87,17 @@ def check_text(name: str, text: str) -> CheckedText:
 
 
 def document_of(text: str) -> dict[str, Any] | None:
-    """Return what a text says, ``None`` if it is no TOML."""
+    """Return what a text says, ``None`` if it is no TOML, or so deep that no JSON can hold it."""
     try:
-        return tomllib.loads(text)
+        document = tomllib.loads(text)
     except (ValueError, RecursionError):
         return None
+    return None if _is_deeper(document, _DEEPEST) else document
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _as_of(file: str, problem: ConfigProblem) -> ConfigProblem:

@@ -3,9 +3,11 @@
 import contextlib
 import difflib
 import threading
+from dataclasses import replace
 
 from flask import Blueprint
 
+from collectors.contract.config_problems import ConfigProblem
 from control_plane.api.collector_answers import (
     CHANGE_ERRORS,
     applied_answer,
@@ -42,6 +44,7 @@ from control_plane.auth.permissions import Actor, Permission
 from control_plane.bootstrap import ControlPlane
 from control_plane.collector_configs import Edit
 from control_plane.collector_texts import (
+    CheckedText,
     check_text,
     differences,
     document_of,
@@ -112,9 +115,10 @@ def _add_reading(blueprint: Blueprint, plane: ControlPlane) -> None:
         """Show the file of a collector; its ETag is what a change is based on."""
         checked = configs.read(name)
         text, masked = mask(actor, checked.text)
-        facts = ConfigCheck.facts(checked, language_of_request())
         if masked:
-            facts["document"] = document_of(text)
+            problems = _problems_as_shown(checked, text)
+            checked = replace(checked, document=document_of(text), problems=problems)
+        facts = ConfigCheck.facts(checked, language_of_request())
         view = CollectorConfig(**facts, text=text, masked=masked)
         return Answer(body=view, headers={"ETag": f'"{checked.revision}"'})
 
@@ -238,7 +242,7 @@ def _diff(name: str, old: tuple[str, str], new: tuple[str, str]) -> ConfigDiff:
     lines = difflib.unified_diff(before, after, revisions[0], revisions[1], lineterm="")
     unified = "".join(f"{line}\n" for line in lines)
     found = differences(document_of(old[1]) or {}, document_of(new[1]) or {})
-    problems = check_text(name, new[0]).problems
+    problems = _problems_as_shown(check_text(name, new[0]), new[1])
     return ConfigDiff(
         old_revision=revisions[0],
         new_revision=revisions[1],
@@ -246,6 +250,12 @@ def _diff(name: str, old: tuple[str, str], new: tuple[str, str]) -> ConfigDiff:
         differences=[DifferenceView.of(each) for each in found],
         problems=[ConfigProblemView.of(each, language) for each in problems],
     )
+
+
+def _problems_as_shown(checked: CheckedText, shown: str) -> tuple[ConfigProblem, ...]:
+    """Return what is wrong; a problem may quote a value, so it is looked for in what is shown."""
+    is_as_shown = not checked.problems or shown == checked.text
+    return checked.problems if is_as_shown else check_text(checked.name, shown).problems
 
 
 def _matches(file: CollectorFile, query: CollectorQuery) -> bool:

@@ -96,6 +96,35 @@ def test_a_secret_that_does_not_belong_there_is_shown_to_no_viewer(
     assert "hush99" in client.get(path, headers=bearer[Role.OPERATOR]).json["text"]
 
 
+def test_a_problem_quotes_no_secret_to_a_viewer(
+    plane: ControlPlane, client: FlaskClient, bearer: dict
+) -> None:
+    text = """name = "b"
+protocol = "opcua"
+[[devices]]
+id = "a"
+endpoint = "opc.tcp://me:hush99@127.0.0.1:4840"
+"""
+    (plane.console.settings.collectors_dir / "b.toml").write_text(text)
+    for path in ("b/config", "b/config/diff?from=current"):
+        whole, shown = (
+            client.get(f"/api/v1/collectors/{path}", headers=bearer[role]).json
+            for role in (Role.OPERATOR, Role.VIEWER)
+        )
+        assert "hush99" in str(whole["problems"]), path
+        assert "hush99" not in str(shown), path
+        keys = [[each["key"] for each in answer["problems"]] for answer in (whole, shown)]
+        assert keys[0] == keys[1], path
+
+
+def test_a_text_that_is_very_deep_is_refused_in_words(client: FlaskClient, bearer: dict) -> None:
+    text = COLLECTOR + "a = " + "[" * 300 + "]" * 300
+    body = {"text": text}
+    for task in ("validate", "diff"):
+        answer = client.post(f"{PATH}/{task}", json=body, headers=bearer[Role.OPERATOR])
+        assert (answer.status_code, bool(answer.json["problems"])) == (200, True), task
+
+
 def test_typing_is_judged_with_line_key_and_remedy(client: FlaskClient, bearer: dict) -> None:
     text = COLLECTOR.replace("holding:0", "holding:x")
     wanted = {"text": text}
