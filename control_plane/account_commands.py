@@ -69,11 +69,11 @@ class AccountCommands:
         Raises:
             BadCredentials, RateLimited.
         """
-        self._check(name, password, visitor, "session.open")
+        verified = self._check(name, password, visitor, "session.open")
         if before is not None:
             self._accounts.end_session(token_hash(before))
         self._audit.note(_stranger(name, visitor), "session.open", name, "done")
-        return self._open(name, visitor)
+        return self._open(name, visitor, verified)
 
     def sign_out(self, token: str, name: str, origin: str) -> None:
         self._accounts.end_session(token_hash(token))
@@ -87,10 +87,11 @@ class AccountCommands:
             BadCredentials, RateLimited: the old password is wrong.
             WeakPassword.
         """
-        self._check(name, password, visitor, "user.passwd")
-        self._accounts.set_password(name, hash_password(new))
+        verified = self._check(name, password, visitor, "user.passwd")
+        hashed = hash_password(new)
+        self._accounts.set_password(name, hashed, instead_of=verified)
         self._audit.note(_stranger(name, visitor), "user.passwd", name, "done", "own")
-        return self._open(name, visitor)
+        return self._open(name, visitor, hashed)
 
     def new_setup_token(self, actor: Actor) -> str:
         """Return the token of a fresh set-up link; older ones stop working."""
@@ -119,7 +120,7 @@ class AccountCommands:
             raise
         self._attempts.succeeded(_SETTING_UP, visitor.origin)
         self._audit.note(stranger, "user.add", name, "done", "first administrator")
-        return self._open(name, visitor)
+        return self._open(name, visitor, hashed)
 
     def users(self, actor: Actor) -> list[Account]:
         """Raises NotPermitted."""
@@ -237,8 +238,9 @@ class AccountCommands:
         self._tokens.revoke(name)
         self._audit.note(actor, "token.revoke", name, "done")
 
-    def _check(self, name: str, password: str, visitor: Visitor, action: str) -> None:
-        """Raise BadCredentials or RateLimited unless this is the password of a user."""
+    def _check(self, name: str, password: str, visitor: Visitor, action: str) -> str:
+        """Return the hash of the password; raise BadCredentials or RateLimited unless it is that
+        of a user."""
         self._gate.check(visitor.origin)
         try:
             self._attempts.begin(name, visitor.origin)
@@ -249,18 +251,24 @@ class AccountCommands:
         user = self._accounts.user(name)
         # A disabled user's password takes as long and is called as wrong as anybody's.
         stored = user.password_hash if user and user.disabled_at is None else None
-        if not verify_password(password, stored):
+        if not verify_password(password, stored) or stored is None:
             self._audit.refuse(_stranger(name, visitor), action, name)
             raise BadCredentials
         self._attempts.succeeded(name, visitor.origin)
+        return stored
 
-    def _open(self, name: str, visitor: Visitor) -> SignIn:
+    def _open(self, name: str, visitor: Visitor, verified: str) -> SignIn:
+        """Open a session, unless the user was disabled or its password is no longer the one of
+        this hash: comparing takes long, and a reset must end every session."""
         token, csrf_token = new_token(), new_token()
         came_from = (visitor.origin, visitor.user_agent)
         now = self._clock.now()
         self._accounts.open_session(name, token_hash(token), csrf_token, now, came_from)
         opened = self._accounts.session(token_hash(token), now)
-        if opened is None:  # disabled since the password was checked
+        user = self._accounts.user(name)
+        if opened is None or user is None or user.password_hash != verified:
+            self._accounts.end_session(token_hash(token))
+            self._audit.refuse(_stranger(name, visitor), "session.open", name, "changed meanwhile")
             raise BadCredentials
         return SignIn(token=token, csrf_token=csrf_token, name=name, role=Role(opened.role))
 

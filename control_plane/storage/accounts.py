@@ -10,6 +10,7 @@ from typing import Any, Final
 import peewee
 
 from control_plane.errors import (
+    BadCredentials,
     BadSetupToken,
     LastAdmin,
     UnknownSession,
@@ -87,9 +88,14 @@ class Accounts:
         with self._database.connection() as db, db.atomic():
             _insert_user(name, role, password_hash, now)
 
-    def set_password(self, name: str, password_hash: str) -> None:
-        """Set the password and end the user's sessions; raises UnknownUser."""
-        self._change(name, password_hash=password_hash)
+    def set_password(self, name: str, password_hash: str, instead_of: str | None = None) -> None:
+        """Set the password and end the user's sessions.
+
+        Raises:
+            UnknownUser.
+            BadCredentials: the password's hash is no longer ``instead_of``, if that is given.
+        """
+        self._change(name, instead_of, password_hash=password_hash)
 
     def set_role(self, name: str, role: str) -> None:
         """Set the role and end the user's sessions; raises UnknownUser or LastAdmin."""
@@ -184,7 +190,7 @@ class Accounts:
                 raise BadSetupToken
             _insert_user(name, _ADMIN, password_hash, now)
 
-    def _change(self, name: str, **columns: Any) -> None:
+    def _change(self, name: str, present_hash: str | None = None, **columns: Any) -> None:
         """Change the user and end its sessions: who is signed in has the rights of before."""
         with self._database.connection() as db, db.atomic():
             if self._database.engine == "postgresql":
@@ -194,6 +200,8 @@ class Accounts:
             row = User.get_or_none(User.name == name)
             if row is None:
                 raise UnknownUser(name=name)
+            if present_hash not in (None, row.password_hash):
+                raise BadCredentials
             User.update(**columns).where(User.id == row.id).execute()
             Session.delete().where(Session.user == row.id).execute()
             can_administer = (User.role == _ADMIN) & User.disabled_ms.is_null()

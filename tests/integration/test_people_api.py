@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from control_plane import account_commands
 from control_plane.api.app import create_app
 from control_plane.auth.gate import STRIKES
+from control_plane.auth.passwords import verify_password
 from control_plane.auth.permissions import Actor, Role
 from control_plane.bootstrap import ControlPlane, running
 from control_plane.errors import RateLimited
@@ -151,6 +153,30 @@ def test_ones_own_password_needs_the_old_one_and_ends_all_other_sessions(
     assert bob.ask("GET", "processes").status_code == 200
     assert elsewhere.ask("GET", "processes").status_code == 401
     assert elsewhere.sign_in("x" * 10).status_code == 200
+
+
+def test_a_password_that_is_reset_meanwhile_opens_and_changes_nothing(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = Person(plane, "bob", Role.VIEWER)
+    commands = plane.console.account_commands
+
+    def reset_while_comparing(new: str) -> None:
+        def verify(password: str, stored: str | None) -> bool:
+            is_right = verify_password(password, stored)
+            commands.set_password(ME, "bob", new)
+            return is_right
+
+        monkeypatch.setattr(account_commands, "verify_password", verify)
+
+    reset_while_comparing("first reset")
+    change = {"password": PASSWORD, "new_password": "x" * 10}
+    assert bob.ask("POST", "session/password", **change).json["code"] == "bad_credentials"
+    reset_while_comparing("second reset")
+    assert bob.sign_in("first reset").json["code"] == "bad_credentials"
+    assert commands.sessions(ME) == []
+    monkeypatch.undo()
+    assert [bob.sign_in(each).status_code for each in ("x" * 10, "second reset")] == [401, 200]
 
 
 def test_api_tokens_are_shown_once_expire_and_are_revoked(plane: ControlPlane) -> None:
