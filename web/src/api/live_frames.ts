@@ -7,7 +7,8 @@ export interface Frame {
   type?: string
   event?: string
   op?: string
-  id?: number
+  /** Of the request; null in an error about one that was not read. */
+  id?: number | null
   ok?: boolean
   topic?: string
   /** The server's name of a subscription. */

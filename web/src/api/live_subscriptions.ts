@@ -73,8 +73,14 @@ export class Subscriptions {
 
   /** Use the answer to a request. */
   settle(frame: Frame): void {
-    const asked = frame.id === undefined ? undefined : this.requests.get(frame.id)
-    if (frame.id !== undefined) this.requests.delete(frame.id)
+    if (frame.id === undefined || frame.id === null) {
+      // The server did not read what it refused: whatever has no answer yet may be that.
+      if (frame.code !== 'rate_limited') return
+      for (const [id, each] of this.requests) this.askLater(each, frame, id)
+      return
+    }
+    const asked = this.requests.get(frame.id)
+    this.requests.delete(frame.id)
     if (asked === undefined) return
     if (frame.type === 'ack') this.accept(asked, frame)
     else if (frame.code !== 'forbidden' && frame.code !== 'unknown_topic') this.askLater(asked, frame)
@@ -104,10 +110,12 @@ export class Subscriptions {
     if (!frame.recovered) subscription.seq = null
   }
 
-  private askLater(subscription: Subscription, frame: Frame): void {
+  /** Ask again, unless the request ``unanswered`` was answered meanwhile. */
+  private askLater(subscription: Subscription, frame: Frame, unanswered?: number): void {
     const connection = this.connection
     setTimeout(
       () => {
+        if (unanswered !== undefined && !this.requests.delete(unanswered)) return
         const isSame = this.connection === connection && this.outlet.isLive()
         if (isSame && this.all.has(subscription)) this.ask(subscription)
       },

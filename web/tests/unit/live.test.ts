@@ -140,6 +140,21 @@ describe('the sequence', () => {
     expect(FakeSocket.last.ops('subscribe')).toHaveLength(3)
   })
 
+  test('is asked for again when the server refused it unread, and only if it did', () => {
+    FakeSocket.acks = null
+    frame('delta', 832, { name: 'too new' })
+    const refusal = { id: null, type: 'error', ok: false, code: 'rate_limited', retry_ms: 1_000 }
+    FakeSocket.last.say(refusal)
+    FakeSocket.last.say(refusal)
+    vi.advanceTimersByTime(2_500)
+    expect(FakeSocket.last.ops('subscribe')).toHaveLength(3)
+    FakeSocket.last.say(refusal)
+    const { id } = FakeSocket.last.sent.at(-1) ?? {}
+    FakeSocket.last.say({ id, type: 'ack', ok: true, topic: TOPIC, sub: 's', epoch: 'k3f9' })
+    vi.advanceTimersByTime(2_500)
+    expect(FakeSocket.last.ops('subscribe')).toHaveLength(3)
+  })
+
   test('has no gap where the server left out what was overtaken', () => {
     const { type, topic, ts } = { type: 'process_status_update', topic: TOPIC, ts: 1 }
     const sub = `s-${TOPIC}`
