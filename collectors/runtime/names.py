@@ -10,6 +10,7 @@ an IPv6 address in a network without IPv6, the time is up before the second one 
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 from typing import Any
@@ -44,10 +45,16 @@ class NamesLoop(asyncio.SelectorEventLoop):
         key = (host, port, family, type, proto, flags)
         pending = self._lookups.get(key)
         if pending is None:
-            pending = self._lookups[key] = self.create_future()
-            threading.Thread(
+            pending = self.create_future()
+            thread = threading.Thread(
                 target=self._look_up, args=(key,), name=f"name {host!r}", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError as exc:
+                # Too many threads on this machine now; the next attempt is another one.
+                raise OSError(errno.EAGAIN, str(exc)) from exc
+            self._lookups[key] = pending
         # Whoever waits no longer leaves the lookup to those who still do.
         found = await asyncio.shield(pending)
         if isinstance(found, OSError):

@@ -82,6 +82,22 @@ def test_a_name_that_is_unknown_says_so_and_is_asked_again_the_next_time(loop: S
     assert loop.asked.count("hung") == 2
 
 
+def test_a_machine_without_threads_to_spare_fails_one_attempt_only(
+    loop: SlowNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scenario() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(OSError, match="can't start new thread"):
+                await loop.getaddrinfo("localhost", 1)
+        assert await asyncio.wait_for(loop.getaddrinfo("localhost", 1), 5)
+
+    loop.run_until_complete(scenario())
+
+
 def test_a_text_that_is_no_name_is_an_error_of_the_connection(loop: SlowNames) -> None:
     async def scenario() -> None:
         with pytest.raises(OSError, match="no host name"):
