@@ -192,6 +192,10 @@ class LogListeners:
                 self._write(visitor, wanted)
             except StorageError as exc:
                 self._outages.failed(exc.code, "audit", "listener to logs cannot be noted")
+            except Exception as exc:  # noqa: BLE001 - it is logged by what remembers outages
+                # Whatever it was, the next listener must be noted.
+                what = type(exc).__name__
+                self._outages.failed(what, "audit", "listener to logs cannot be noted", exc)
             else:
                 self._outages.works("audit")
                 self._noted_mono[key] = mono
