@@ -135,7 +135,8 @@ class Notifier:
         ]
 
     def wake(self) -> None:
-        """Look into the queue now; called after the transaction of :meth:`queue`."""
+        """Look into the queue now, which has all that was kept; after the transaction of
+        :meth:`queue`."""
         for worker in list(self._workers.values()):
             worker.is_queued()
 
