@@ -172,8 +172,8 @@ class AuditTrail:
     def _anchor(self, row_id: int, mac: str, at: datetime) -> None:
         # What an anchor names must outlast a power cut, or its loss would look like tampering.
         self._database.sync()
-        self.seal.anchor(row_id, mac, at)
-        self._anchored_mac = mac
+        if self.seal.anchor(row_id, mac, at):
+            self._anchored_mac = mac
 
     def _take_turn(self, db: Any) -> None:
         """Wait until no other writer is amid the chain; SQLite's transactions do so anyway."""

@@ -84,8 +84,10 @@ class AuditSeal:
         # A clock that was set back must not end anchoring.
         return abs(time.time() - status.st_mtime) >= ANCHOR_EVERY_S or status.st_size == 0
 
-    def anchor(self, row_id: int, mac: str, at: datetime, *, restored: bool = False) -> None:
-        """Append an anchor; a failure is logged, as the row itself is safe."""
+    def anchor(self, row_id: int, mac: str, at: datetime, *, restored: bool = False) -> bool:
+        """Append an anchor and return whether it is there; a failure is logged, as the row itself
+        is safe."""
+        is_there = True
         facts: dict[str, Any] = {"id": row_id, "mac": mac, "at": at.isoformat()}
         facts |= {"key": self.key_name, "restored": restored}
         line = json.dumps(facts | {"seal": self._line_seal(facts)}) + "\n"
@@ -97,9 +99,11 @@ class AuditSeal:
             finally:
                 os.close(number)
         except OSError as exc:
+            is_there = False
             log.error("audit trail cannot be anchored", extra={"reason": str(exc)})
         # A second place: the log is rotated, sealed and often sent to another machine.
         log.info("audit anchor", extra={"entry": row_id, "mac": mac})
+        return is_there
 
     def has_anchors(self) -> bool:
         try:

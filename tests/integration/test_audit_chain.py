@@ -252,13 +252,26 @@ def test_an_anchor_that_the_disk_takes_in_part_leaves_nothing_behind(trail: Audi
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))
     try:
-        trail.seal.anchor(10, "0" * 64, NOW)
+        assert not trail.seal.anchor(10, "0" * 64, NOW)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert trail.seal.anchor_file.read_bytes() == before
     trail.record(event(11))
     trail.anchor_the_end(NOW)
     assert found(trail) == []
+
+
+def test_an_anchor_that_could_not_be_written_is_written_later(trail: AuditTrail) -> None:
+    trail.record(event(11))
+    file, aside = trail.seal.anchor_file, trail.seal.anchor_file.with_suffix(".aside")
+    file.rename(aside)
+    file.mkdir()
+    trail.anchor_the_end(NOW)
+    file.rmdir()
+    aside.rename(file)
+    assert check_chain(trail).unanchored == 1
+    trail.anchor_the_end(NOW)
+    assert check_chain(trail).unanchored == 0
 
 
 def test_every_hundredth_row_is_anchored_at_once_and_others_within_a_minute(
