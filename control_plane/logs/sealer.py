@@ -38,6 +38,8 @@ class LogSealer:
         self._known: dict[str, SealedLog] = {}
         self._has_read = False
         self._failure = ""
+        self._removed: list[Seal] = []
+        """Not noted yet: files are removed just when a disk is full."""
 
     def seal(self) -> int:
         """Seal every file that was rotated away since the last call; return how many.
@@ -58,13 +60,19 @@ class LogSealer:
                     file.unlink()
                     freed_bytes += size_bytes
             if freed_bytes:
-                removed = Seal(at=self._now(), kind=SealKind.REMOVED, log=log_name)
-                self._guarded(lambda: self._append([removed]), "removal of logs cannot be noted")
+                self._removed.append(Seal(at=self._now(), kind=SealKind.REMOVED, log=log_name))
+                self._guarded(self._note_removed, "removal of logs cannot be noted")
             return freed_bytes
 
     def _seal_new(self) -> int:
+        self._note_removed()
         logs = rotated_logs(self._log_dir)
         return self._append([seal for name in logs for seal in self._new_seals(name)])
+
+    def _note_removed(self) -> int:
+        count = self._append(self._removed)
+        self._removed = []
+        return count
 
     def _append(self, made: list[Seal]) -> int:
         if made:

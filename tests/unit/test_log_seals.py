@@ -247,6 +247,16 @@ def test_a_record_that_a_full_disk_cut_is_written_again(plant: Plant, tmp_path: 
     assert (plant.problems(), plant.check().files) == ([], BACKUPS)
 
 
+def test_a_removal_that_a_full_disk_keeps_from_being_noted_is_noted_later(
+    plant: Plant, tmp_path: Path
+) -> None:
+    with full_after((tmp_path / "seals" / "log.jsonl").stat().st_size):
+        assert plant.sealer.remove_rotated("line1.log") > 0
+    plant.rotate()
+    assert plant.sealer.seal() == 1
+    assert plant.problems() == []
+
+
 def test_a_full_disk_makes_no_short_key(tmp_path: Path) -> None:
     plant = Plant(tmp_path)
     plant.rotate()
