@@ -158,7 +158,9 @@ class AuditSeal:
         fresh = self.key_file.with_name(f".audit.key.{os.getpid()}.{secrets.token_hex(4)}")
         number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.write(number, secrets.token_hex(32).encode() + b"\n")
+            text = secrets.token_hex(32).encode() + b"\n"
+            if os.write(number, text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(number)
             with contextlib.suppress(FileExistsError):
                 os.link(fresh, self.key_file)

@@ -261,6 +261,17 @@ def test_an_anchor_that_the_disk_takes_in_part_leaves_nothing_behind(trail: Audi
     assert found(trail) == []
 
 
+def test_a_key_that_the_disk_takes_in_part_is_made_anew_later(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="No space left"):
+            AuditSeal(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(AuditSeal(tmp_path).key_name) == 8
+
+
 def test_an_anchor_that_could_not_be_written_is_written_later(trail: AuditTrail) -> None:
     trail.record(event(11))
     file, aside = trail.seal.anchor_file, trail.seal.anchor_file.with_suffix(".aside")
