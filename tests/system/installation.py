@@ -141,7 +141,8 @@ class Installation:
                 status = self.process(name)
             except OSError:
                 return None
-            return status if "status" in status and condition(status) else None
+            # A problem document has a status, too: a number.
+            return status if "pid" in status and condition(status) else None
 
         return wait_for(look, f"{name} {what}", deadline_s)
 
