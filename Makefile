@@ -16,10 +16,10 @@ PANEL_SOURCES := $(shell find web/src web/public web/*.json web/*.ts web/index.h
 # A virtual environment that broke, whose Python was upgraded say, is installed anew.
 BROKEN_VENV := $(shell if [ -d .venv ] && ! $(BIN)/python -c 'import click, control_plane' 2>/dev/null; then rm -f $(RUN_STAMP) $(DEV_STAMP); echo broken; fi)
 
-.PHONY: help run test check bench fmt clean panel wheel soak fault-matrix lock system lint types test-panel test-e2e
+.PHONY: help run test check bench fmt clean panel wheel soak openapi config-reference fault-matrix lock system lint types test-panel test-e2e
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 run: $(RUN_STAMP) $(PANEL_STAMP) ## Set everything up, then run it with three simulated devices until Ctrl-C
 	@exec $(BIN)/daqplane run --demo
@@ -70,6 +70,10 @@ openapi: $(DEV_STAMP) $(NODE_MODULES) ## Write docs/openapi.json and the panel's
 	@$(BIN)/daqplane openapi > docs/openapi.json.new
 	mv docs/openapi.json.new docs/openapi.json
 	.ci/node.sh npm --prefix web run --silent types
+
+config-reference: $(DEV_STAMP) ## Write docs/configuration.md anew, from the types that validate
+	@$(BIN)/daqplane config-reference > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
 
 fault-matrix: system $(DEV_STAMP) ## Make every fault on the real system and write docs/fault-matrix.md
 	@DAQ_FAULT_MATRIX=docs/fault-matrix.md $(BIN)/python -m pytest tests/system/test_fault_matrix_system.py

@@ -28,8 +28,8 @@ _OPTIONAL: dict[Any, Any] = {
     float: Annotated[float | None, Field(gt=0, le=10**7, allow_inf_nan=False)],
     bool: bool | None,
 }
-_Health = _table("Health", HealthCheckConfig)
-_Recovery = _table("Recovery", RecoveryConfig)
+HealthTable = _table("Health", HealthCheckConfig)
+RecoveryTable = _table("Recovery", RecoveryConfig)
 _TABLES = ("health", "recovery", "collectors")
 
 
@@ -78,8 +78,8 @@ class LimitsFile:
         for key in document:
             if key not in _TABLES:
                 raise ConfigError.single(str(self._path), key, "unknown_key_far")
-        defaults = replace(HealthCheckConfig(), **self._checked(_Health, document, "health"))
-        recovery = replace(RecoveryConfig(), **self._checked(_Recovery, document, "recovery"))
+        defaults = replace(HealthCheckConfig(), **self._checked(HealthTable, document, "health"))
+        recovery = replace(RecoveryConfig(), **self._checked(RecoveryTable, document, "recovery"))
         own = {}
         for name, table in self._section(document, "collectors").items():
             inner = self._section({"collectors": table}, "collectors", f"collectors.{name}")
@@ -89,7 +89,7 @@ class LimitsFile:
                     raise ConfigError.single(
                         str(self._path), where, "unknown_key", {"near": "health"}
                     )
-            changes = self._checked(_Health, inner, "health", f"collectors.{name}.health")
+            changes = self._checked(HealthTable, inner, "health", f"collectors.{name}.health")
             own[name] = replace(defaults, **changes)
         self._defaults, self._recovery, self._own = defaults, recovery, own
         self._problems = ()

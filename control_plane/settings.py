@@ -15,6 +15,14 @@ from control_plane.errors import SettingsError
 # configuration, so no path that appears there may hold them.
 _UNSAFE_PATH = re.compile(r"[\s%;\"'\\\[\]*?,\x00-\x1f\x7f]")
 Network = IPv4Network | IPv6Network
+INTEGERS: Mapping[str, tuple[int, int, int]] = {
+    "DAQ_HTTP_PORT": (8080, 1, 65535),
+    "DAQ_STATE_KEEP_DAYS": (30, 1, 3650),
+    "DAQ_MAX_LIVE_CLIENTS": (64, 1, 4000),
+    "DAQ_MAX_LIVE_PER_USER": (32, 1, 4000),
+    "DAQ_MAX_LIVE_PER_ADDRESS": (48, 1, 4000),
+}
+"""Default, least and highest value of each variable that is a number."""
 _MAX_SOCKET_PATH = 107
 """sun_path of unix(7) holds 108 bytes with its end."""
 
@@ -107,19 +115,19 @@ def load_settings(environ: Mapping[str, str] | None = None, home: Path | None = 
     return Settings(
         home=root,
         http_host=env.get("DAQ_HTTP_HOST") or "127.0.0.1",
-        http_port=_integer(env, "DAQ_HTTP_PORT", 8080, 1, 65535),
+        http_port=_integer(env, "DAQ_HTTP_PORT"),
         tls_cert=tls_cert,
         tls_key=tls_key,
         trusted_proxies=_networks(env, "DAQ_TRUSTED_PROXIES"),
         hosts=tuple(_words(env, "DAQ_HOSTS")),
         database_url=_secret(env, "DATABASE_URL") or f"sqlite:///{root / 'state.db'}",
-        state_keep_days=_integer(env, "DAQ_STATE_KEEP_DAYS", 30, 1, 3650),
+        state_keep_days=_integer(env, "DAQ_STATE_KEEP_DAYS"),
         stores=stores,
         reader=reader,
         language=console_language(env),
-        max_live_clients=_integer(env, "DAQ_MAX_LIVE_CLIENTS", 64, 1, 4000),
-        max_live_per_user=_integer(env, "DAQ_MAX_LIVE_PER_USER", 32, 1, 4000),
-        max_live_per_address=_integer(env, "DAQ_MAX_LIVE_PER_ADDRESS", 48, 1, 4000),
+        max_live_clients=_integer(env, "DAQ_MAX_LIVE_CLIENTS"),
+        max_live_per_user=_integer(env, "DAQ_MAX_LIVE_PER_USER"),
+        max_live_per_address=_integer(env, "DAQ_MAX_LIVE_PER_ADDRESS"),
         metrics_on_loopback=_one_of(env, "DAQ_METRICS", ("token", "loopback")) == "loopback",
     )
 
@@ -205,7 +213,8 @@ def _stores(env: Mapping[str, str]) -> tuple[tuple[StoreUrl, ...], StoreUrl]:
         raise SettingsError(variable=variable, value="…", rule=rule) from exc
 
 
-def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+def _integer(env: Mapping[str, str], name: str) -> int:
+    default, low, high = INTEGERS[name]
     text = env.get(name)
     if not text:
         return default

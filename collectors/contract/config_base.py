@@ -62,7 +62,9 @@ class PollGroup(Strict):
     """Points that are read together."""
 
     id: Slug = "default"
+    """What points name as their ``group``."""
     interval_s: Annotated[Seconds, Limits(ge=0.01)] = 1.0
+    """Every point of the group is read this often."""
     phase_s: Phase = None
     """Place of the cycles within the interval; ``"auto"`` spreads the devices out."""
     frozen_after_s: Seconds | None = None
@@ -77,11 +79,17 @@ class Point(Strict):
     """
 
     name: Label
+    """In the device; the series is ``COLLECTOR/DEVICE/NAME``."""
     group: Slug = "default"
+    """The poll group that it is read with."""
     unit: Annotated[str, Limits(max_length=16, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    """Shown behind the value; nothing is converted."""
     scale: Finite = 1.0
+    """Stored value = raw value · ``scale`` + ``offset``."""
     offset: Finite = 0.0
+    """Added after ``scale``, in the unit of the point."""
     description: Annotated[str, Limits(max_length=200)] = ""
+    """For people; the panel shows it."""
     deadband: Annotated[float, Limits(ge=0, allow_inf_nan=False)] | None = None
     """Store a number only once it has moved by more than this; without it, store each reading.
 
@@ -106,6 +114,7 @@ class WordPoint(Point):
     """A point that fills words of a device's memory, or one bit of it."""
 
     type: Literal[NumberType, BcdType, SmallType, "bool", "string"] = "uint16"
+    """How the words are understood."""
     length: int = 1
     """Words of a string, two characters each."""
 
@@ -120,8 +129,9 @@ class Retry(Strict):
     """Full-jitter exponential back-off between connection attempts."""
 
     base_s: Seconds = 0.5
+    """Longest first pause; each next one may be twice as long. The pause itself is random."""
     max_s: Seconds = 1.5
-    """From one attempt to the next, so that values come again within 2 s after the device does."""
+    """Longest pause of all, so that values come again within 2 s after the device does."""
     parked_max_s: Seconds = 30.0
     """The same for a silent unit behind a gateway that answers for others."""
 
@@ -129,11 +139,15 @@ class Retry(Strict):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device(Strict):
     id: Slug
+    """Names the device in the panel, in series and in commands."""
     timeout_s: Annotated[Seconds, Limits(le=60)] = 1.0
     """Longest wait for one answer."""
     retry: Retry = Retry()
+    """Pauses between attempts to connect."""
     groups: Annotated[tuple[PollGroup, ...], Limits(min_length=1, strict=False)] = (PollGroup(),)
+    """Poll groups; without any, one named ``default`` that is read each second."""
     points: tuple[Point, ...]
+    """What is read."""
 
     def __post_init__(self) -> None:
         reject_duplicates("group", "id", [group.id for group in self.groups])
@@ -158,17 +172,25 @@ class Spool(Strict):
     """
 
     max_bytes: Annotated[int, Limits(ge=1_000_000, le=10**12)] = 256_000_000
+    """Size of the queue on disk."""
     max_age_s: Annotated[float, Limits(gt=0, le=10**8)] = 7 * 86400.0
+    """What no store has taken for so long is dropped and counted."""
     on_full: Literal["drop_oldest", "block"] = "drop_oldest"
+    """At the bound, drop the oldest, or refuse the newest; both are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector(Strict):
     name: Slug
+    """The file's name without ``.toml``."""
     display_name: Annotated[str, Limits(max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    """What people call it, in any script; the panel shows it beside the name."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is written to its log."""
     spool: Spool = Spool()
+    """Bounds of its queue on disk."""
     devices: tuple[Device, ...]
+    """What it reads; one process reads all of them."""
 
     def __post_init__(self) -> None:
         reject_duplicates("device", "id", [device.id for device in self.devices])

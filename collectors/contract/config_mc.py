@@ -36,7 +36,10 @@ class McPoint(WordPoint):
     """One bit, or one or more words of a word device."""
 
     address: Annotated[str, address_text(parse_mc_address)]
+    """The device as in the PLC's program: ``D100``, ``M20``, ``X1F``, ``ZR4000``; a bit of a word
+    as ``D100.A``."""
     type: Literal[NumberType, BcdType, "bool", "string"] = "int16"
+    """How the words are understood; ``bool`` for bit devices and bits of words."""
     order: ByteOrder | None = None
     """Order of the bytes, the high byte of a word first. Without it MELSEC's own: ``CDAB``, the low
     word first, for numbers, and ``BADC``, the first character in the low byte, for text."""
@@ -60,8 +63,11 @@ class McDevice(Device):
     """A MELSEC PLC that answers MC protocol (SLMP) frames over TCP."""
 
     host: Host
+    """Address or name."""
     port: Port = 5007
+    """TCP port as opened in the PLC's parameters, where it may stand in hexadecimal."""
     series: McSeries = "Q"
+    """Decides devices, their numbering and the limits of a request."""
     frame: Literal["3e", "4e"] = "3e"
     """4E frames carry a serial number, so that no late answer is taken for another."""
     code: Literal["binary", "ascii", "ascii_xy_hex"] = "binary"
@@ -70,6 +76,7 @@ class McDevice(Device):
     """Of file register numbers in ASCII frames. SH-080008 and SH-080956 say hexadecimal,
     JY997D56001 says decimal, and clients are of both kinds: nobody but the PLC can tell."""
     network: Annotated[int, Limits(ge=0, le=255)] = 0
+    """Network number; 0 is the PLC that is connected."""
     station: Annotated[int, Limits(ge=0, le=255)] = 0xFF
     """PC number of the frame; 255 is the directly connected CPU."""
     module_io: Annotated[int, Limits(ge=0, le=0xFFFF)] = 0x3FF
@@ -88,6 +95,7 @@ class McDevice(Device):
     max_random_points: Annotated[int, Limits(ge=0, le=192)] | None = None
     """Words and double words of one random read; 0 for PLCs that do not know the command."""
     max_gap: Annotated[int, Limits(ge=0, le=480)] = 32
+    """Unused words that one request may span to save a second request."""
     min_request_gap_s: Annotated[float, Limits(ge=0, le=10, allow_inf_nan=False)] = 0.0
     """Pause between an answer and the next request."""
     connect_settle_s: Annotated[float, Limits(ge=0, le=10, allow_inf_nan=False)] | None = None
@@ -95,6 +103,7 @@ class McDevice(Device):
     check_series: bool = True
     """Refuse a PLC whose model says that it numbers X and Y in another way than ``series``."""
     points: Annotated[tuple[McPoint, ...], Limits(min_length=1, strict=False)]
+    """What is read of it."""
 
     @property
     def profile(self) -> McProfile:
@@ -191,4 +200,6 @@ class McCollector(Collector):
     """Reads Mitsubishi PLCs."""
 
     protocol: Literal["mitsubishi_mc"]
+    """Decides which keys devices and points have."""
     devices: Annotated[tuple[McDevice, ...], Limits(min_length=1, max_length=200, strict=False)]
+    """What it reads; one process reads all of them."""

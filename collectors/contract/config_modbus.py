@@ -39,8 +39,12 @@ class ModbusPoint(WordPoint):
     """A coil, a discrete input, one or more registers, or one bit of a register."""
 
     address: Annotated[str, address_text(parse_modbus_address)]
+    """``coil:``, ``discrete:``, ``input:`` or ``holding:`` and the offset from 0 on; a bit of a
+    register as ``holding:7.3``."""
     type: Literal[NumberType, BcdType, SmallType, "bool", "string"] = "uint16"
+    """How the registers are understood; ``bool`` for coils, discrete inputs and bits."""
     order: Literal[ByteOrder, LongOrder] = "ABCD"
+    """Bytes as they come over the wire, A the most significant; ``CDAB``: low word first."""
     length: Annotated[int, Limits(ge=1, le=125)] = 1
     """Registers of a string, two characters each."""
 
@@ -72,6 +76,7 @@ class TlsFiles(Strict):
     cert: ReadableFile
     """Ours."""
     key: SecretFile
+    """Private key of ours."""
     server_name: Host | None = None
     """Name in the device's certificate, where it is not ``host``."""
 
@@ -102,22 +107,31 @@ class ModbusDevice(Device):
     """
 
     host: Host
+    """Address or name."""
     port: Port = 502
+    """TCP port; 802 for Modbus/TCP Security."""
     framing: Framing = "tcp"
+    """``rtu_over_tcp`` for serial servers that hand on RTU frames, ``tls`` for Modbus/TCP
+    Security."""
     tls: TlsFiles | None = None
+    """Certificates, with ``framing = "tls"`` only."""
     unit_id: Annotated[int, Limits(ge=0, le=255)] = 1
+    """Station behind a gateway; many devices without units want 1 or 255."""
     accept_any_unit: bool = False
     """Accept answers that carry another unit id, as some devices without units send."""
     connections: Annotated[int, Limits(ge=1, le=8)] = 2
     """TCP connections that a gateway with several units allows. Of two or more the last one is
     kept for units that do not answer, so that they do not delay the others."""
     max_registers: Annotated[int, Limits(ge=1, le=125)] = 125
+    """Registers of one request."""
     max_bits: Annotated[int, Limits(ge=1, le=2000)] = 2000
+    """Coils or discrete inputs of one request."""
     max_gap: Annotated[int, Limits(ge=0, le=125)] = 16
     """Unused registers that one request may span to save a second request."""
     min_request_gap_s: Annotated[float, Limits(ge=0, le=10, allow_inf_nan=False)] = 0.0
     """Pause between an answer and the next request on the same connection."""
     points: Annotated[tuple[ModbusPoint, ...], Limits(min_length=1, strict=False)]
+    """What is read of it."""
 
     def __post_init__(self) -> None:
         Device.__post_init__(self)
@@ -136,7 +150,9 @@ class ModbusCollector(Collector):
     """Reads Modbus devices."""
 
     protocol: Literal["modbus_tcp"]
+    """Decides which keys devices and points have."""
     devices: Annotated[tuple[ModbusDevice, ...], Limits(min_length=1, max_length=200, strict=False)]
+    """What it reads; one process reads all of them."""
 
     def __post_init__(self) -> None:
         Collector.__post_init__(self)

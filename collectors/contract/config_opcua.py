@@ -34,6 +34,7 @@ class OpcUaPoint(Point):
     """One variable node; its type is the server's."""
 
     node_id: Annotated[str, address_text(parse_opcua_node_id)]
+    """As the server names it: ``ns=3;s="Motor"."Speed"``, ``ns=2;i=1001``, ``i=2258``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,24 +87,35 @@ class OpcUaDevice(Device):
     """An OPC UA server."""
 
     endpoint: Annotated[str, Limits(pattern=r"^opc\.tcp://[^\s/@]+(/\S*)?$")]
+    """``opc.tcp://HOST:PORT/PATH``; port 4840 unless given."""
     mode: Mode = "poll"
+    """Whether groups are read, or the server tells what changes."""
     security_policy: SecurityPolicy = "none"
+    """Of the connection; ``basic256sha256`` is what most servers have."""
     security_mode: SecurityMode | None = None
     """``sign_and_encrypt`` unless given, where there is a security policy."""
     certificate: ReadableFile | None = None
     """Ours, PEM or DER; without it one is made once and kept below DAQ_HOME."""
     private_key: SecretFile | None = None
+    """Private key of ``certificate``."""
     server_fingerprint: Annotated[str, Limits(pattern=r"^[0-9A-Fa-f:]+$")] | None = None
     """SHA-256 of the server's certificate; no other server is accepted."""
     user: Annotated[str, Limits(min_length=1, max_length=128)] | None = None
+    """Sign in with a name; its password comes from one of the next two keys."""
     password_file: SecretFile | None = None
+    """File of the password."""
     password_env: Annotated[str, Limits(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Environment variable of the password."""
     allow_plain_password: bool = False
     """Send the password unencrypted where the server asks for that."""
     user_certificate: ReadableFile | None = None
+    """Sign in with a certificate instead of a name."""
     user_private_key: SecretFile | None = None
+    """Private key of ``user_certificate``."""
     groups: Annotated[tuple[OpcUaGroup, ...], Limits(min_length=1, strict=False)] = (OpcUaGroup(),)
+    """Poll groups; without any, one named ``default`` that is read each second."""
     points: Annotated[tuple[OpcUaPoint, ...], Limits(min_length=1, strict=False)]
+    """What is read of it."""
 
     def __post_init__(self) -> None:
         Device.__post_init__(self)
@@ -197,4 +209,6 @@ class OpcUaCollector(Collector):
     """Reads OPC UA servers."""
 
     protocol: Literal["opcua"]
+    """Decides which keys devices and points have."""
     devices: Annotated[tuple[OpcUaDevice, ...], Limits(min_length=1, max_length=200, strict=False)]
+    """What it reads; one process reads all of them."""

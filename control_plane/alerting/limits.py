@@ -13,11 +13,12 @@ class RuleLimits:
     """Limits of one rule.
 
     Attributes:
+        enabled: Whether the rule is looked at.
         for_s: So long must the condition hold (monotonic) before the alert fires.
         clear_s: So long must it be gone before the alert is resolved.
         hard_after: In so many looks in a row at least.
-        threshold: Limit of the rule's figure, in the rule's own unit; ``None`` if it has none.
-        severity: Instead of what the rule itself finds; ``None`` leaves it to the rule.
+        threshold: Limit of the rule's figure, in the rule's own unit, where it has one.
+        severity: Instead of what the rule itself finds; the rule's own unless given.
     """
 
     enabled: bool = True
@@ -80,6 +81,7 @@ class AlertLimits:
     Attributes:
         rules: By rule, for every subject that no override names.
         repeat_s: An alert that nobody acknowledges is told again this often; 0 is never.
+        flapping: Whether an alert that comes and goes is held open as one.
         flap_sample_s: A state that lasts counts once in this time as unchanged.
         window_s: Over which failed requests and cut-off panels are counted, and for so long a jump
             of the clock is worth telling.

@@ -25,7 +25,7 @@ _Seconds = Annotated[float, Field(ge=0, le=30 * _DAY_S, allow_inf_nan=False)]
 _Section = TypeVar("_Section", bound=BaseModel)
 
 
-class _RuleSection(BaseModel):
+class RuleSection(BaseModel):
     """``[rule.NAME]``: whatever is not set stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,14 +42,16 @@ class _RuleSection(BaseModel):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-class _OverrideSection(_RuleSection):
+class OverrideSection(RuleSection):
     """``[[override]]``: one rule for the subjects whose names match ``subject``."""
 
     rule: str
+    """The rule's name."""
     subject: Annotated[str, Field(min_length=1, max_length=80)]
+    """Shell pattern of the collector's (host's, machine's, store's) name."""
 
 
-class _AlertsSection(BaseModel):
+class AlertsSection(BaseModel):
     """``[alerts]``: what holds for all rules."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,7 +86,7 @@ def read_rule_file(path: Path) -> RuleFile:
         return RuleFile(limits=AlertLimits(), problems=exc.problems)
     reading = _Reading(path)
     reading.reject_unknown(document, "", ("alerts", "rule", "override"))
-    general = reading.section(_AlertsSection, document.get("alerts", {}), "alerts")
+    general = reading.section(AlertsSection, document.get("alerts", {}), "alerts")
     return RuleFile(
         limits=AlertLimits(
             rules=reading.rules(document.get("rule", {})),
@@ -116,7 +118,7 @@ class _Reading:
             return rules
         self.reject_unknown(tables, "rule.", tuple(rules))
         for name in tables.keys() & rules.keys():
-            section = self.section(_RuleSection, tables[name], f"rule.{name}")
+            section = self.section(RuleSection, tables[name], f"rule.{name}")
             if section is not None:
                 rules[name] = replace(rules[name], **section.changes())  # type: ignore[arg-type]
         return rules
@@ -133,7 +135,7 @@ class _Reading:
 
     def _override(self, number: int, entry: Any) -> Override | None:
         key = f"override[{number}]"
-        section = self.section(_OverrideSection, entry, key)
+        section = self.section(OverrideSection, entry, key)
         if section is None:
             return None
         if section.rule not in DEFAULT_RULES:

@@ -1,4 +1,4 @@
-"""The description of the HTTP API, made without an installation."""
+"""What there is to ask and to configure, described without an installation."""
 
 import json
 import tempfile
@@ -25,3 +25,10 @@ def openapi() -> None:
     ):
         document = openapi_document(create_app(plane))
     click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+@cli.command("config-reference", help=_t("cli.help.config_reference"))
+def config_reference() -> None:
+    from control_plane import config_reference as reference  # noqa: PLC0415  # as above
+
+    click.echo(reference.config_reference(), nl=False)

@@ -51,11 +51,13 @@ class HealthCheckConfig:
     connection_timeout: int = 60
     """Seconds without an answered request."""
     max_restart_attempts: int = 3
+    """Automatic restarts in the window of recovery, before it is left to people."""
     startup_grace: int = 60
     """Seconds after a start in which only the death of the process counts."""
     heartbeat_warning: float = 5.0
+    """Seconds without a heartbeat that are told."""
     heartbeat_timeout: float = 30.0
-    """Seconds; a collector beats once a second."""
+    """Seconds without one that are a fault; a collector beats once a second."""
     log_errors_warning: int = 5
     """ERROR lines in five minutes."""
 

@@ -74,6 +74,8 @@ class RecoveryConfig:
         fleet_restarts_per_minute: For all collectors together.
         common_cause_share, common_cause_least: Share and number of collectors that, failing
             within a minute, have a cause in common.
+        reduce_max_factor: So many times the interval at most, where a collector cannot keep up.
+        reduce_back_after_s: So long without trouble, then one step back.
         dry_run: Decide and write down, but do nothing.
     """
 

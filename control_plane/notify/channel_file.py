@@ -36,46 +36,71 @@ class ChannelEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+    """For people and for ``daqplane channel test NAME``."""
     enabled: bool = True
+    """Whether anything is sent."""
     min_severity: AlertSeverity = AlertSeverity.WARNING
+    """This and worse is told."""
     delay_s: Annotated[float, Field(ge=0, le=_MAX_DELAY_S)] = 0.0
     """An alert that is over before is not told."""
     group_s: Annotated[float, Field(ge=0, le=_MAX_DELAY_S)] = 10.0
     """Notices of this time go out as one message."""
     language: Literal["en", "zh-CN"] = DEFAULT_LANGUAGE  # type: ignore[assignment]
+    """Of the messages."""
 
 
 class EmailEntry(ChannelEntry):
+    """By SMTP."""
+
     kind: Literal["email"]
+    """What follows is for a mail server."""
     host: _Text
+    """The mail server."""
     port: Annotated[int, Field(ge=1, le=65535, strict=True)] = 587
+    """465 for ``tls``, 25 for ``none``."""
     tls: Literal["starttls", "tls", "none"] = "starttls"
+    """``none`` only where nobody can read along."""
     username: _Text | None = None
+    """Needs ``password_file``."""
     password_file: _Text | None = None
+    """File of the password."""
     sender: _Address
+    """From whom the mail is."""
     recipients: Annotated[list[_Address], Field(min_length=1, max_length=50)]
+    """To whom."""
 
 
 class WebhookEntry(ChannelEntry):
     """Exactly one of ``url`` and ``url_file``; the file is for an address that is a secret."""
 
     kind: Literal["webhook"]
+    """What follows is for an HTTP server of yours."""
     url: Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s@]+$")] | None = None
+    """Where JSON is posted."""
     url_file: _Text | None = None
+    """File of the address, where that is a secret."""
     hmac_file: _Text | None = None
+    """File of a key: each message is signed."""
     token_file: _Text | None = None
+    """File of a bearer token."""
 
 
 class LogEntry(ChannelEntry):
+    """One JSON line a message."""
+
     kind: Literal["log"]
+    """What follows is for a file."""
     file: _Text = "log/alerts.log"
+    """Below DAQ_HOME or absolute."""
 
 
 class AppriseEntry(ChannelEntry):
     """``url_file`` holds one URL of apprise, which carries the secrets of its service."""
 
     kind: Literal["apprise"]
+    """What follows is for DingTalk, WeCom, Feishu, Slack and some 170 more."""
     url_file: _Text
+    """File of the URL."""
 
 
 AnyEntry = EmailEntry | WebhookEntry | LogEntry | AppriseEntry

@@ -28,8 +28,11 @@ class NodeEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,14}$")]
+    """Collectors of this machine are called ``COLLECTOR@NAME``."""
     url: Annotated[str, Field(pattern=_URL)]
+    """``http`` or ``https``, host and port of its supervisord."""
     username: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f:]{1,64}$")]
+    """As in its ``[inet_http_server]``."""
     password_file: Annotated[str, Field(min_length=1, max_length=400)]
     """Below DAQ_HOME, or absolute; only its owner may read it."""
 
