@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from collectors.contract.config_types import PROTOCOLS
 from collectors.contract.heartbeat import ConnectionStatus as DeviceConnection
 from control_plane.domain.health import HealthCheckConfig, HealthStatus, ProcessHealth
 from control_plane.domain.observation import SeenCollector
 from control_plane.domain.process import (
-    PROTOCOL_TYPES,
     ConnectionStatus,
     Desired,
     PerformanceMetrics,
@@ -53,7 +53,7 @@ def view_collector(
         name=seen.file.name,
         display_name=config.display_name if config else "",
         node=facts.node,
-        type=PROTOCOL_TYPES.get(seen.file.protocol or (beat.protocol if beat else ""), "unknown"),
+        type=_type_of(seen.file.protocol or (beat.protocol if beat else "")),
         status=info.status if info else ProcessState.UNKNOWN,
         supervisor_state=info.state if info else SupervisorState.UNKNOWN,
         desired=seen.desired,
@@ -84,6 +84,12 @@ def view_collector(
         health=health,
         devices=devices,
     )
+
+
+def _type_of(protocol: str) -> str:
+    """Return the design document's word for a protocol of a collector file."""
+    types = PROTOCOLS.get(protocol)
+    return "unknown" if types is None else types.word
 
 
 def measure_performance(status: ProcessStatus, at: datetime) -> PerformanceMetrics:

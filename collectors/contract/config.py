@@ -17,7 +17,7 @@ from collectors.contract.config_problems import (
     translate_problems,
     with_lines,
 )
-from collectors.contract.config_types import AnyCollector, AnyDevice, AnyPoint
+from collectors.contract.config_types import PROTOCOLS, AnyCollector, AnyDevice, AnyPoint
 
 __all__ = [
     "PROTOCOLS",
@@ -29,11 +29,6 @@ __all__ = [
     "parse_collector",
     "revision_of",
 ]
-
-_COLLECTORS: dict[str, type] = {
-    get_args(get_type_hints(kind)["protocol"])[0]: kind for kind in get_args(AnyCollector)
-}
-PROTOCOLS: tuple[str, ...] = tuple(_COLLECTORS)
 
 _ADAPTER: TypeAdapter[AnyCollector] = TypeAdapter(
     Annotated[AnyCollector, Field(discriminator="protocol")]
@@ -82,7 +77,8 @@ def revision_of(path: Path) -> str:
 
 def known_keys(protocol: str, location: tuple[str | int, ...]) -> list[str]:
     """Return the keys that are allowed at ``location`` of a document of ``protocol``."""
-    kind: Any = _COLLECTORS.get(protocol)
+    types = PROTOCOLS.get(protocol)
+    kind: Any = None if types is None else types.collector
     for part in location:
         if isinstance(part, str) and kind is not None:
             kind = _dataclass_inside(get_type_hints(kind).get(part))

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from collectors.contract.config_error import ConfigError, ConfigProblem
+from collectors.contract.config_types import PROTOCOLS
 from collectors.contract.limits import Rejected
 from collectors.contract.toml_lines import KeyLines
 
@@ -102,15 +103,13 @@ def _translate(
         params["reason"] = detail["msg"]
     elif code == "unknown_protocol":
         location = (*location, "protocol")
-        params = {"value": protocol or "''", "expected": ", ".join(sorted(_PROTOCOLS))}
+        params = {"value": protocol or "''", "expected": ", ".join(sorted(PROTOCOLS))}
     elif code == "unknown_key":
         keys = known_keys(protocol, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), keys, n=1)
         code, params = ("unknown_key", {"near": near[0]}) if near else ("unknown_key_far", {})
     return ConfigProblem(file=file, key=_key(location), code=code, params=params)
 
-
-_PROTOCOLS = ("modbus_tcp", "opcua", "mitsubishi_mc")
 
 _CODES = {
     "missing": "missing",

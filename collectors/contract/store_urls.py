@@ -26,6 +26,9 @@ INFLUX2 = "influx2"
 VICTORIA = "vm"
 DEFAULT_STORES = "embedded:"
 
+_LOCAL = (EMBEDDED,)
+"""Kinds that live below DAQ_HOME and have no more to say than ``KIND:``."""
+
 _SCHEMES = "embedded:, influx2+http(s)://HOST:PORT/?org=ORG&bucket=BUCKET, vm+http(s)://HOST:PORT"
 _KEYS = {
     INFLUX2: ("org", "bucket", "token_file", "token_env", "ca_file"),
@@ -111,8 +114,9 @@ def reader_of(stores: Sequence[StoreUrl], name: str) -> StoreUrl:
 
 
 def _parse(text: str) -> StoreUrl:
-    if text == DEFAULT_STORES:
-        return StoreUrl(name=EMBEDDED, kind=EMBEDDED)
+    kind, colon, rest = text.partition(":")
+    if kind in _LOCAL and colon and not rest:
+        return StoreUrl(name=kind, kind=kind)
     try:
         url = urlsplit(text)
         port = url.port

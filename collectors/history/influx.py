@@ -10,9 +10,10 @@ from __future__ import annotations
 import email.utils
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from influxdb_client import InfluxDBClient, WritePrecision
 from influxdb_client.client.exceptions import InfluxDBError
@@ -20,6 +21,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS, WriteApi
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from collectors.contract.store_urls import StoreUrl
 from collectors.history.line_protocol import INFLUX, Dialect, encode_lines
 from collectors.history.spool_reader import Record
 from collectors.history.store import Appended, Refusal, StoreUnavailable
@@ -47,6 +49,21 @@ class InfluxTarget:
     bucket: str = ""
     token: str = field(default="", repr=False)
     ca_file: Path | None = None
+
+    @classmethod
+    def of(cls, url: StoreUrl, environ: Mapping[str, str]) -> Self:
+        """Return where a URL of ``DAQ_STORES`` points to.
+
+        Raises:
+            StoreUrlError: its token is not where the URL says.
+        """
+        return cls(
+            url=url.url,
+            org=url.org,
+            bucket=url.bucket,
+            token=url.token(environ),
+            ca_file=url.ca_file,
+        )
 
 
 class Refused(Exception):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from collectors.contract.store_urls import EMBEDDED, INFLUX2, StoreUrl, StoreUrlError
+from collectors.contract.store_urls import EMBEDDED, INFLUX2, VICTORIA, StoreUrl, StoreUrlError
 from collectors.history.embedded.store import EmbeddedStore
 from collectors.history.spool_reader import Record
 from collectors.history.store import Appended, Store
@@ -98,21 +98,29 @@ def open_store(url: StoreUrl, home: Path, environ: Mapping[str, str] | None = No
     Raises:
         StoreUrlError: its token is not where the URL says, or a setting cannot be used.
     """
-    if url.kind == EMBEDDED:
-        return EmbeddedSink(
-            home / "history", retention_of(os.environ if environ is None else environ)
-        )
+    return STORES[url.kind](url, home, os.environ if environ is None else environ)
+
+
+def _embedded(_url: StoreUrl, home: Path, environ: Mapping[str, str]) -> Store:
+    return EmbeddedSink(home / "history", retention_of(environ))
+
+
+def _influx(url: StoreUrl, _home: Path, environ: Mapping[str, str]) -> Store:
     # influxdb-client costs 25 MB, so only what is configured is loaded.
-    target = import_module("collectors.history.influx").InfluxTarget(
-        url=url.url,
-        org=url.org,
-        bucket=url.bucket,
-        token=url.token(environ),
-        ca_file=url.ca_file,
-    )
-    store: Store
-    if url.kind == INFLUX2:
-        store = import_module("collectors.history.influx").InfluxStore(url.name, target)
-    else:
-        store = import_module("collectors.history.victoria").VictoriaStore(url.name, target)
+    module = import_module("collectors.history.influx")
+    store: Store = module.InfluxStore(url.name, module.InfluxTarget.of(url, environ))
     return store
+
+
+def _victoria(url: StoreUrl, _home: Path, environ: Mapping[str, str]) -> Store:
+    target = import_module("collectors.history.influx").InfluxTarget.of(url, environ)
+    store: Store = import_module("collectors.history.victoria").VictoriaStore(url.name, target)
+    return store
+
+
+STORES: Mapping[str, Callable[[StoreUrl, Path, Mapping[str, str]], Store]] = {
+    EMBEDDED: _embedded,
+    INFLUX2: _influx,
+    VICTORIA: _victoria,
+}
+"""How each kind of store is opened; ``readers.READERS`` has its other half."""

@@ -2,26 +2,17 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from collectors.contract.config_mc import McPoint
-from collectors.contract.config_modbus import ModbusPoint
-from collectors.contract.config_opcua import OpcUaPoint
-from collectors.contract.config_types import AnyPoint
+from collectors.contract.config_types import PROTOCOLS
 
 DEVICE = "device"
 NAME = "name"
 _LEADING = (NAME, "address", "node_id", "type", "order", "length", "group", "unit")
 _TRAILING = ("description",)
-_POINTS: Mapping[str, type[AnyPoint]] = {
-    "modbus_tcp": ModbusPoint,
-    "opcua": OpcUaPoint,
-    "mitsubishi_mc": McPoint,
-}
 
 
 class Kind(enum.Enum):
@@ -54,7 +45,7 @@ class Column:
 @cache
 def columns_of(protocol: str) -> tuple[Column, ...]:
     """Return the columns in the order in which they are exported."""
-    kind = _POINTS[protocol]
+    kind = PROTOCOLS[protocol].point
     fields = {field.name: field for field in dataclasses.fields(kind)}
     annotations = get_type_hints(kind)
     middle = [key for key in fields if key not in (*_LEADING, *_TRAILING)]

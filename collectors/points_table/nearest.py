@@ -2,10 +2,11 @@
 
 import difflib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from collectors.contract.addresses import AddressError, parse_modbus_address, parse_opcua_node_id
+from collectors.contract.addresses import AddressError
 from collectors.contract.addresses_mc import McSeries, parse_mc_address
+from collectors.contract.config_types import PROTOCOLS
 
 _LOOKALIKES = str.maketrans({"O": "0", "o": "0", "l": "1", "I": "1", ";": ":", ",": "."})
 
@@ -36,11 +37,7 @@ def nearest_address(text: str, protocol: str, series: McSeries | None = None) ->
 def _parser(protocol: str, series: McSeries | None) -> Callable[[str], object]:
     if protocol == "mitsubishi_mc":
         return lambda text: parse_mc_address(text, series)
-    parsers: Mapping[str, Callable[[str], object]] = {
-        "modbus_tcp": parse_modbus_address,
-        "opcua": parse_opcua_node_id,
-    }
-    return parsers[protocol]
+    return PROTOCOLS[protocol].parse_address
 
 
 def _candidates(text: str) -> Iterable[str]:

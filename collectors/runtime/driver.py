@@ -1,6 +1,5 @@
 """What a protocol driver does for the runtime, and the table of drivers."""
 
-import enum
 import os
 import socket
 from collections import deque
@@ -150,26 +149,17 @@ OnLost = Callable[[ConnectionLost], None]
 """Called from the event loop when a connection breaks while no request is in flight."""
 
 
-class ProtocolName(enum.StrEnum):
-    """The word for a protocol in a heartbeat's ``protocol_type``."""
-
-    MODBUS = "modbus"
-    OPCUA = "opcua"
-    MITSUBISHI = "mitsubishi"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    word: ProtocolName
     package: str
     keeps_files: bool = False
     """The driver keeps some below DAQ_HOME, such as its certificate."""
 
 
 DRIVERS: Mapping[str, _Entry] = {
-    "modbus_tcp": _Entry(word=ProtocolName.MODBUS, package="collectors.modbus_tcp"),
-    "opcua": _Entry(word=ProtocolName.OPCUA, package="collectors.opcua", keeps_files=True),
-    "mitsubishi_mc": _Entry(word=ProtocolName.MITSUBISHI, package="collectors.mitsubishi_mc"),
+    "modbus_tcp": _Entry(package="collectors.modbus_tcp"),
+    "opcua": _Entry(package="collectors.opcua", keeps_files=True),
+    "mitsubishi_mc": _Entry(package="collectors.mitsubishi_mc"),
 }
 """Where each protocol's driver lives. Loaded on demand: a library costs up to 30 MB."""
 

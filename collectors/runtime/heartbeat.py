@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from collectors.contract import wire
-from collectors.contract.config_types import AnyDevice
+from collectors.contract.config_types import PROTOCOLS, AnyDevice
 from collectors.contract.heartbeat import (
     INTERVAL_S,
     ConnectionStatus,
     Heartbeat,
     write_heartbeat,
 )
-from collectors.runtime.driver import DRIVERS
 from collectors.runtime.vitals import LagProbe, RateMeter, Vitals, rss_bytes
 
 _JOIN_CHANGES_S = 0.02
@@ -175,7 +174,7 @@ def connection_of(vitals: Vitals, device: AnyDevice, now_mono: float) -> Connect
         device_id=device.id,
         device_ip=device.host,
         device_port=device.port,
-        protocol_type=DRIVERS[vitals.config.protocol].word,
+        protocol_type=PROTOCOLS[vitals.config.protocol].word,
         is_connected=state.is_connected,
         since=state.since,
         last_connect_time=state.last_connect_time,
@@ -206,7 +205,7 @@ def _untried(vitals: Vitals, device: AnyDevice) -> ConnectionStatus:
         device_id=device.id,
         device_ip=device.host,
         device_port=device.port,
-        protocol_type=DRIVERS[vitals.config.protocol].word,
+        protocol_type=PROTOCOLS[vitals.config.protocol].word,
         points=vitals.point_counts[device.id],
         bad_points=vitals.point_counts[device.id],
         shortest_interval_s=vitals.shortest_interval_s(device.id),

@@ -7,9 +7,6 @@ from datetime import datetime
 from collectors.contract.heartbeat import ConnectionStatus as DeviceConnection
 from control_plane.domain.health import ProcessHealth
 
-PROTOCOL_TYPES = {"modbus_tcp": "modbus", "opcua": "opcua", "mitsubishi_mc": "mitsubishi"}
-"""The design document's word for each protocol of a collector file."""
-
 
 class SupervisorState(enum.StrEnum):
     """supervisord's own process states (supervisor.states.ProcessStates)."""

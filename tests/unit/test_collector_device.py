@@ -347,9 +347,7 @@ def test_a_crash_of_one_device_ends_the_process_with_the_samples_of_all_kept(
     module = types.ModuleType("scripted.driver")
     module.create = create  # type: ignore[attr-defined] # a driver module has this function
     monkeypatch.setitem(sys.modules, "scripted.driver", module)
-    entry = type(driver_table.DRIVERS["modbus_tcp"])(
-        word=driver_table.ProtocolName.MODBUS, package="scripted"
-    )
+    entry = type(driver_table.DRIVERS["modbus_tcp"])(package="scripted")
     monkeypatch.setitem(driver_table.DRIVERS, "modbus_tcp", entry)  # type: ignore[arg-type] # a dict
     file = tmp_path / "line1.toml"
     file.write_text("")
