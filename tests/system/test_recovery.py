@@ -129,8 +129,10 @@ def test_a_stop_and_maintenance_hold_through_restarts_of_everything(plant: Plant
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: _answers(plant) and plant.present()["guard"] == "maintenance", "held back", 30)
     os.kill(pid, signal.SIGCONT)
+    # Without the guard it would be restarted for what it was, and a stop refused meanwhile.
+    wait_for(lambda: plant.present()["rule"] == "fine", "goes on")
     assert plant.local.run("maintenance", "off", "press").returncode == 0
-    plant.local.request("/api/v1/processes/press/stop", "POST")
+    assert plant.local.request("/api/v1/processes/press/stop", "POST")["outcome"] == "done"
     # Its supervisord dies, and with it the foreground and the control plane.
     supervisord = int((plant.local.home / "run" / "supervisord.pid").read_text())
     os.kill(supervisord, signal.SIGKILL)
