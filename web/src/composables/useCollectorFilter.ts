@@ -1,8 +1,8 @@
-import { computed } from 'vue'
+import { computed, shallowRef, watch } from 'vue'
 import { useRoute, useRouter } from 'vue-router'
 
 import type { ProcessStatus } from '@/api/schema'
-import { matchesText } from '@/lib/order'
+import { parseFilter, type Accepts } from '@/lib/filter/parse'
 import { processSeverity, SEVERITY_ORDER, type Severity } from '@/lib/severity'
 
 /** Text and state filter of the grid; they live in the URL, so that a view can be shared. */
@@ -34,9 +34,21 @@ export function useCollectorFilter() {
     put({ q: undefined, state: undefined })
   }
 
+  const parsed = computed(() => parseFilter(text.value))
+  /** What is wrong with the text; then the last one that was right goes on to count. */
+  const problem = computed(() => parsed.value.problem)
+  const matches = shallowRef<Accepts>(() => true)
+  watch(
+    parsed,
+    ({ accepts }) => {
+      if (accepts) matches.value = accepts
+    },
+    { immediate: true },
+  )
+
   const accepts = (process: ProcessStatus) =>
     (states.value.length === 0 || states.value.includes(processSeverity(process))) &&
-    matchesText(process, text.value)
+    matches.value(process)
 
-  return { text, states, toggle, clear, accepts }
+  return { text, states, problem, toggle, clear, accepts }
 }

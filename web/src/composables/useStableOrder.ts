@@ -1,4 +1,4 @@
-import { computed, ref, watch, type ComputedRef, type Ref } from 'vue'
+import { computed, shallowRef, watch, type ComputedRef, type Ref } from 'vue'
 
 import { heldOrder } from '@/lib/order'
 
@@ -11,7 +11,7 @@ export function useStableOrder(
   wanted: ComputedRef<string[]>,
   isHeld: Readonly<Ref<boolean>>,
 ): { order: Ref<string[]>; isWaiting: ComputedRef<boolean> } {
-  const order = ref<string[]>([])
+  const order = shallowRef<string[]>([])
   watch(
     [wanted, isHeld],
     ([next, held]) => {

@@ -6,12 +6,36 @@ import { processSeverity, SEVERITIES, type Severity } from '@/lib/severity'
 /** Compares names with numbers as numbers: line2 before line10. */
 export const byName = new Intl.Collator('en', { numeric: true }).compare
 
+/** Places of names in the alphabet: comparing texts is dear, and names change seldom. */
+let places: ReadonlyMap<string, number> = new Map()
+
+function placesOf(processes: readonly ProcessStatus[]): ReadonlyMap<string, number> {
+  const isKnown =
+    places.size === processes.length && processes.every(({ name }) => places.has(name))
+  if (!isKnown) {
+    const names = processes.map(({ name }) => name).sort(byName)
+    places = new Map(names.map((name, place) => [name, place]))
+  }
+  return places
+}
+
 /** Names by severity and then by name. */
 export function sortedNames(processes: Iterable<ProcessStatus>): string[] {
-  return [...processes]
-    .map((process) => ({ name: process.name, order: SEVERITIES[processSeverity(process)].order }))
-    .sort((a, b) => a.order - b.order || byName(a.name, b.name))
-    .map((entry) => entry.name)
+  const all = [...processes]
+  const placeOf = placesOf(all)
+  return all
+    .map(({ name, health }) => ({
+      name,
+      key: SEVERITIES[processSeverity({ health })].order * all.length + (placeOf.get(name) ?? 0),
+    }))
+    .sort((a, b) => a.key - b.key)
+    .map(({ name }) => name)
+}
+
+/** ``before`` if ``next`` says the same: then nothing that depends on it is done again. */
+export function kept<T>(before: T[] | undefined, next: T[]): T[] {
+  const isSame = before?.length === next.length && next.every((each, index) => each === before[index])
+  return isSame ? before : next
 }
 
 /** ``shown`` without those that are gone, and with new ones of ``wanted`` at the end. */
@@ -19,17 +43,6 @@ export function heldOrder(shown: readonly string[], wanted: readonly string[]): 
   const alive = new Set(wanted)
   const known = new Set(shown)
   return [...shown.filter((name) => alive.has(name)), ...wanted.filter((name) => !known.has(name))]
-}
-
-/** True when every word of ``text`` occurs in name, display name, type or an endpoint. */
-export function matchesText(process: ProcessStatus, text: string): boolean {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean)
-  if (words.length === 0) return true
-  const endpoints = process.devices.map((d) => `${d.device_id} ${d.device_ip}:${d.device_port}`)
-  const where = [process.name, process.display_name, process.type, ...endpoints]
-    .join(' ')
-    .toLowerCase()
-  return words.every((word) => where.includes(word))
 }
 
 /** How many collectors there are of each severity. */

@@ -152,6 +152,48 @@ describe('the overview', () => {
     expect(names()).toEqual(['line2'])
   })
 
+  test('says what is wrong with a filter, and goes on with the last that was right', async () => {
+    await overview()
+    await field('filter').setValue('name:line*')
+    await flushPromises()
+    expect(names()).toEqual(['line1', 'line2'])
+    await field('filter').setValue('stat:critical')
+    await flushPromises()
+    expect(field('filter-problem').text()).toBe('')
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(field('filter-problem').text()).toContain('There is no key “stat” (at character 1). Did you mean state?')
+    expect(names()).toEqual(['line1', 'line2'])
+  })
+
+  test('completes a filter by keys alone', async () => {
+    await overview()
+    await field('filter').setValue('st')
+    await flushPromises()
+    expect(field('filter-offers').text()).toContain('state:')
+    await field('filter').trigger('keydown', { key: 'Down' })
+    await field('filter').trigger('keydown', { key: 'Enter' })
+    await flushPromises()
+    expect((field('filter').element as HTMLInputElement).value).toBe('state:')
+    await field('filter').trigger('keydown', { key: 'Down' })
+    await field('filter').trigger('keydown', { key: 'Enter' })
+    await flushPromises()
+    expect(names()).toEqual(['boiler'])
+  })
+
+  test('keeps a filter under a name', async () => {
+    await overview('/?q=line2')
+    await field('saved-filters').trigger('click')
+    await field('filter-name').setValue('mine')
+    await field('filter-save').trigger('submit')
+    await field('filter').setValue('')
+    await flushPromises()
+    expect(names()).toHaveLength(3)
+    await field('saved-mine').trigger('click')
+    await flushPromises()
+    expect(names()).toEqual(['line2'])
+    localStorage.clear()
+  })
+
   test('says so when no collector matches, and offers the way back', async () => {
     await overview('/?q=nothing')
     expect(page.text()).toContain('No collector matches the filter.')
