@@ -171,6 +171,10 @@ export const api = {
   process: (name: string) => request<ProcessStatus>(processPath(name)),
   command: (name: string, action: CommandAction) =>
     request<CommandResult>(`${processPath(name)}/${action}`, { method: 'POST' }),
+  /** One result for each name, whatever came of the others; 2,000 names at most. */
+  bulk: async (action: CommandAction, names: readonly string[]) =>
+    (await request<{ results: CommandResult[] }>('/api/v1/processes:bulk', { method: 'POST', body: { action, names } }))
+      .results,
   recovery: async (name: string, signal?: AbortSignal) => {
     const query = new URLSearchParams({ process: name })
     const [present, past] = await Promise.all([

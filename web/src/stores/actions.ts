@@ -52,40 +52,59 @@ export const useActionsStore = defineStore('actions', () => {
   /** Carry the command out and return what happened; failures are a result too. */
   async function run(name: string, action: CommandAction): Promise<ActionNote> {
     asked.value = null
-    notes.value[name] = note({ action, state: 'requested' })
+    begin([name], action)
     const started = performance.now()
     let result: ActionNote
     try {
       const answer = await api.command(name, action)
-      result = note({
-        action,
-        state: answer.outcome,
-        detail: answer.detail,
-        durationMs: answer.duration_ms,
-        pidBefore: answer.pid_before,
-        pidAfter: answer.pid_after,
-      })
+      result = answered(action, answer)
     } catch (cause) {
       if (!(cause instanceof ApiError)) throw cause
-      // Without an answer nobody knows whether the command was carried out.
-      const state = cause.code === 'network' ? 'unknown' : 'failed'
-      const durationMs = performance.now() - started
-      result = note({ action, state, detail: cause.detail, durationMs, error: cause })
+      result = refused(action, cause, performance.now() - started)
     }
-    notes.value[name] = result
-    settling.value = new Set([...settling.value, name])
-    setTimeout(() => {
-      settling.value = new Set([...settling.value].filter((known) => known !== name))
-    }, SETTLE_MS)
-    setTimeout(() => {
-      if (notes.value[name]?.at !== result.at) return
-      notes.value = Object.fromEntries(Object.entries(notes.value).filter(([key]) => key !== name))
-    }, NOTE_MS)
+    conclude(new Map([[name, result]]))
     return result
   }
 
-  return { asked, notes, ask, cancel, isBusy, isExpected, run }
+  /** Note that ``action`` was asked of ``names``. */
+  function begin(names: readonly string[], action: CommandAction): void {
+    const requested = names.map((name) => [name, note({ action, state: 'requested' })] as const)
+    notes.value = { ...notes.value, ...Object.fromEntries(requested) }
+  }
+
+  /** Note what came of it; the rows tell it for a while. */
+  function conclude(results: ReadonlyMap<string, ActionNote>): void {
+    notes.value = { ...notes.value, ...Object.fromEntries(results) }
+    settling.value = new Set([...settling.value, ...results.keys()])
+    setTimeout(() => {
+      settling.value = new Set([...settling.value].filter((known) => !results.has(known)))
+    }, SETTLE_MS)
+    setTimeout(() => {
+      const left = Object.entries(notes.value).filter(([name, { at }]) => results.get(name)?.at !== at)
+      notes.value = Object.fromEntries(left)
+    }, NOTE_MS)
+  }
+
+  return { asked, notes, ask, cancel, isBusy, isExpected, run, begin, conclude }
 })
+
+/** What the server said of one collector. */
+export function answered(action: CommandAction, answer: CommandResult): ActionNote {
+  return note({
+    action,
+    state: answer.outcome,
+    detail: answer.detail,
+    durationMs: answer.duration_ms,
+    pidBefore: answer.pid_before,
+    pidAfter: answer.pid_after,
+  })
+}
+
+/** A request that failed: without an answer nobody knows whether the command was carried out. */
+export function refused(action: CommandAction, error: ApiError, durationMs: number | null): ActionNote {
+  const state = error.code === 'network' ? 'unknown' : 'failed'
+  return note({ action, state, detail: error.detail, durationMs, error })
+}
 
 function note(values: Partial<ActionNote> & Pick<ActionNote, 'action' | 'state'>): ActionNote {
   return {
