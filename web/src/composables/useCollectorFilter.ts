@@ -1,8 +1,8 @@
-import { computed, shallowRef, watch } from 'vue'
+import { computed } from 'vue'
 import { useRoute, useRouter } from 'vue-router'
 
 import type { ProcessStatus } from '@/api/schema'
-import { parseFilter, type Accepts } from '@/lib/filter/parse'
+import { acceptsDespite, parseFilter } from '@/lib/filter/parse'
 import { processSeverity, SEVERITY_ORDER, type Severity } from '@/lib/severity'
 
 /** Text and state filter of the grid; they live in the URL, so that a view can be shared. */
@@ -35,16 +35,9 @@ export function useCollectorFilter() {
   }
 
   const parsed = computed(() => parseFilter(text.value))
-  /** What is wrong with the text; then the last one that was right goes on to count. */
+  /** What is wrong with the text; then what is right in it counts. */
   const problem = computed(() => parsed.value.problem)
-  const matches = shallowRef<Accepts>(() => true)
-  watch(
-    parsed,
-    ({ accepts }) => {
-      if (accepts) matches.value = accepts
-    },
-    { immediate: true },
-  )
+  const matches = computed(() => parsed.value.accepts ?? acceptsDespite(text.value))
 
   const accepts = (process: ProcessStatus) =>
     (states.value.length === 0 || states.value.includes(processSeverity(process))) &&

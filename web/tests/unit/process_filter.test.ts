@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 
 import { KEY_NAMES } from '@/lib/filter/keys'
-import { parseFilter } from '@/lib/filter/parse'
+import { acceptsDespite, parseFilter } from '@/lib/filter/parse'
 import { keepFilters, loadFilters, withFilter } from '@/lib/filter/saved'
 import { suggest } from '@/lib/filter/suggest'
 
@@ -87,6 +87,19 @@ describe('a filter', () => {
     expect(parseFilter('stat:critical').problem?.params).toMatchObject({ key: 'stat', meant: 'state' })
     expect(parseFilter('state:critcal').problem?.params).toMatchObject({ meant: 'critical' })
     expect(parseFilter('zzzz:1').problem?.params).toMatchObject({ meant: '' })
+  })
+
+  test.each<[string, string[]]>([
+    ['protocol:opcua stat:x', ['line2-opcua']],
+    ['protocol:opcua st:', ['line2-opcua']],
+    ['state:happy name:line1', ['line1-modbus', 'line10-test']],
+    ['name:line10 or', ['line10-test']],
+    ['name:line10 "', ['line10-test']],
+    ['(name:line10', ['line10-test']],
+    ['stat:x', ALL],
+    [')'.repeat(30), ALL],
+  ])('that is wrong in part goes on with the rest: %s', (text, expected) => {
+    expect(PLANT.filter(acceptsDespite(text)).map(({ name }) => name)).toEqual(expected)
   })
 
   test('of any depth is refused and not run out of stack', () => {

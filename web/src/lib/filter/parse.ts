@@ -44,6 +44,21 @@ export function parseFilter(text: string): ParsedFilter {
   }
 }
 
+/** A text with more mistakes than this is no filter at all. */
+const MOST_MISTAKES = 20
+
+/** What ``text`` accepts without the terms that are wrong; of nonsense alone, everything. */
+export function acceptsDespite(text: string): Accepts {
+  let rest = text
+  for (let tries = 0; tries <= MOST_MISTAKES; tries += 1) {
+    const { accepts, problem } = parseFilter(rest)
+    if (accepts) return accepts
+    const { start, end } = problem
+    rest = rest.slice(0, start) + ' '.repeat(end - start) + rest.slice(end)
+  }
+  return () => true
+}
+
 class Parser {
   private readonly text: string
   private readonly tokens: readonly Token[]
