@@ -159,7 +159,7 @@ describe('the overview', () => {
     expect(field('filter-problem').text()).toBe('')
     expect(names()).toEqual(['line1', 'line2'])
     await vi.advanceTimersByTimeAsync(1_000)
-    expect(field('filter-problem').text()).toContain('There is no key “stat” (at character 12). Did you mean state?')
+    expect(field('filter-problem').text()).toContain('There is no key "stat" (at character 12). Did you mean state?')
   })
 
   test('completes a filter by keys alone', async () => {
