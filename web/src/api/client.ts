@@ -183,6 +183,8 @@ export const api = {
     ])
     return { state: present.collectors[0] ?? null, isDryRun: present.dry_run, past: past.decisions }
   },
+  decisions: async (limit: number, signal?: AbortSignal) =>
+    (await request<{ decisions: RecoveryRecord[] }>(`/api/v1/recovery/decisions?limit=${limit}`, { signal })).decisions,
   beginMaintenance: (process: string, minutes: number, reason: string) =>
     request<Maintenance>('/api/v1/maintenance', { method: 'POST', body: { process, minutes, reason } }),
   endMaintenance: (process: string) =>
