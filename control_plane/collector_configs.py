@@ -4,7 +4,7 @@ import contextlib
 import logging
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from control_plane.errors import (
     UnknownProcess,
     UnknownRevision,
 )
+from control_plane.reserved_changes import reserved_changes
 from control_plane.storage.config_revisions import ConfigRevisions
 from control_plane.supervisor.program_files import check_program_name
 
@@ -35,13 +36,6 @@ log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S: Final = 20.0
 """For somebody else's change to end; a reload that nobody confirms takes five."""
-_PLACE: Final = (
-    "host", "port", "unit_id", "endpoint", "network", "station", "module_io", "module_station"
-)  # fmt: skip
-_VALUE: Final = (
-    "name", "address", "node_id", "type", "order", "length", "scale", "offset", "clamp"
-)  # fmt: skip
-"""Of a device and of a point: what decides where a write goes, and what is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +121,7 @@ class CollectorConfigs:
             old = self.read(name)
             if old.revision != edit.based_on:
                 raise RevisionConflict(name=name, revision=old.revision)
-            self._allow_writing(actor, name, old.config, wanted.config)
+            self._allow_reserved(actor, name, old.config, wanted.config)
             self._note_by_hand(name, old.text)
             return self._put(actor, wanted, edit, old.text)
 
@@ -161,7 +155,7 @@ class CollectorConfigs:
         with self._alone(name):
             if self._file(name).exists():
                 raise CollectorExists(name=name)
-            self._allow_writing(actor, name, None, wanted.config)
+            self._allow_reserved(actor, name, None, wanted.config)
             edit = Edit(text=text, based_on="", comment=comment, origin=ConfigOrigin.CREATED)
             return self._put(actor, wanted, edit, None)
 
@@ -234,12 +228,11 @@ class CollectorConfigs:
         self._add(name, wanted.text, edit.origin, actor.name, edit.comment)
         return applied
 
-    def _allow_writing(
+    def _allow_reserved(
         self, actor: Actor, name: str, old: AnyCollector | None, new: AnyCollector | None
     ) -> None:
-        """Who may write what is marked writable must not be who marks it."""
-        if _writable(new) - _writable(old):
-            self._audit.allow(actor, Permission.ADMINISTER, "collector.make_writable", name)
+        for action in reserved_changes(old, new):
+            self._audit.allow(actor, Permission.ADMINISTER, action, name)
 
     def _note_by_hand(self, name: str, text: str) -> None:
         newest = self._revisions.newest(name, 1)
@@ -292,17 +285,3 @@ def _sound(checked: CheckedText) -> CheckedText:
     if checked.config is None:
         raise ConfigError(checked.problems)
     return checked
-
-
-def _writable(config: AnyCollector | None) -> set[tuple[object, ...]]:
-    devices = config.devices if config else ()
-    return {
-        (type(device), device.id, *_of(device, _PLACE), *_of(point, _VALUE))
-        for device in devices
-        for point in device.points
-        if point.writable
-    }
-
-
-def _of(thing: object, names: Sequence[str]) -> list[object]:
-    return [getattr(thing, name, None) for name in names]

@@ -248,6 +248,50 @@ def test_operators_turn_no_write_to_another_place(
         assert code(old, new) == "supervisor_unreachable", new
 
 
+def test_operators_send_no_secret_of_this_machine_to_a_server_of_their_own(
+    plane: ControlPlane, client: FlaskClient, bearer: dict, tmp_path: Path
+) -> None:
+    for name in ("plant", "audit.key"):
+        (tmp_path / name).write_text("hush99")
+        (tmp_path / name).chmod(0o600)
+    text = f"""name = "line1"
+protocol = "opcua"
+[[devices]]
+id = "press1"
+endpoint = "opc.tcp://127.0.0.1:4840"
+user = "me"
+password_file = "{tmp_path / "plant"}"
+allow_plain_password = false
+
+[[devices.points]]
+name = "temperature"
+node_id = "ns=2;i=1"
+"""
+    before = client.get(PATH, headers=bearer[Role.OPERATOR]).headers["ETag"]
+    (plane.console.settings.collectors_dir / "line1.toml").write_text(text)
+    etag = client.get(PATH, headers=bearer[Role.OPERATOR]).headers["ETag"]
+    assert etag != before
+
+    def code(wanted: str, role: Role = Role.OPERATOR) -> str:
+        headers = bearer[role] | {"If-Match": etag}
+        return str(client.put(PATH, json={"text": wanted}, headers=headers).json["code"])
+
+    for old, new in (
+        ("127.0.0.1:4840", "127.0.0.2:4840"),
+        (str(tmp_path / "plant"), str(tmp_path / "audit.key")),
+        (f'password_file = "{tmp_path / "plant"}"', 'password_env = "DATABASE_URL"'),
+        ("plain_password = false", "plain_password = true"),
+    ):
+        assert old in text
+        assert code(text.replace(old, new)) == "not_permitted", new
+        assert code(text.replace(old, new), Role.ADMIN) == "supervisor_unreachable", new
+    assert code(text.replace("i=1", "i=2")) == "supervisor_unreachable"
+    assert code(text.replace("press1", "press2")) == "supervisor_unreachable"
+    body = {"name": "line9", "text": text.replace("line1", "line9")}
+    made = client.post("/api/v1/collectors", json=body, headers=bearer[Role.OPERATOR])
+    assert made.json["code"] == "not_permitted"
+
+
 def test_an_existing_collector_is_not_created_again(client: FlaskClient, bearer: dict) -> None:
     body = {"name": "line1", "text": COLLECTOR}
     answer = client.post("/api/v1/collectors", json=body, headers=bearer[Role.OPERATOR])
