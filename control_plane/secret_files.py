@@ -1,6 +1,7 @@
 """Secrets in files of their own, which only their owner may read."""
 
 import re
+import stat
 from pathlib import Path
 
 from collectors.contract.config_problems import ConfigError
@@ -16,6 +17,8 @@ def read_secret(secret: Path, file: str, key: str) -> str:
     """
     try:
         mode = secret.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigError.single(file, key, "not_a_file", {"path": str(secret)})
         text = secret.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = getattr(exc, "strerror", None) or "not UTF-8"

@@ -12,6 +12,9 @@ def _check_readable(text: str) -> None:
     if not path.is_absolute():
         raise Rejected(Fault("relative_path", {"path": text}))
     try:
+        # Before it is opened: a named pipe would hold us up until somebody writes to it.
+        if path.exists() and not path.is_file():
+            raise Rejected(Fault("not_a_file", {"path": text}))
         with path.open("rb"):
             pass
     except OSError as exc:

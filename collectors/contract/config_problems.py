@@ -1,6 +1,7 @@
 """Read a configuration file, and say of each thing that is wrong where, why and how to mend it."""
 
 import difflib
+import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +28,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     file = str(path)
     try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError.single(file, "", "not_a_file", {"path": file})
+        if status.st_size > _MAX_CONFIG_BYTES:
             raise ConfigError.single(file, "", "too_large", {"limit_mb": 32})
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         repr(document)  # An integer too long to be shown can be written in hexadecimal.

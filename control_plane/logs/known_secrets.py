@@ -106,6 +106,8 @@ class KnownSecrets:
     def _content(self, path: Path, read: set[Path]) -> Iterator[str]:
         read.add(path)
         try:
+            if not path.is_file():  # A named pipe would hold us up.
+                return
             with path.open("rb") as file:
                 text = file.read(_MOST_BYTES).decode("utf-8", errors="surrogateescape")
         except OSError:

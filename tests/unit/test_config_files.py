@@ -1,5 +1,6 @@
 """A collector file that cannot work is refused, with the place and what to do."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from collectors.contract.config import load_collector
 from collectors.contract.config_problems import ConfigError, read_toml
 from collectors.contract.messages import LANGUAGES
+from control_plane.secret_files import read_secret
 
 
 @pytest.mark.parametrize("number", ["1" * 4301, "-" + "1" * 100_000, "0x" + "f" * 5000])
@@ -21,6 +23,27 @@ def test_an_integer_of_thousands_of_digits_is_reported_as_not_toml(
     assert (problem.code, problem.file) == ("not_toml", str(file))
     assert "4300 digits" in problem.message("en")
     assert "4300 digits" in problem.message("zh-CN")
+
+
+def test_a_named_pipe_is_refused_before_anybody_waits_for_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "line1.toml"
+    os.mkfifo(pipe, 0o600)
+    server = 'endpoint = "opc.tcp://127.0.0.1"\nuser = "me"\n'
+    points = 'points = [{name = "a", node_id = "i=2258"}]\n'
+    file = tmp_path / "line2.toml"
+    file.write_text(
+        'name = "line2"\nprotocol = "opcua"\n[[devices]]\nid = "plc"\n'
+        f'{server}password_file = "{pipe}"\n{points}'
+    )
+    for path, key in ((pipe, ""), (file, "devices[0].password_file")):
+        with pytest.raises(ConfigError) as caught:
+            load_collector(path)
+        (problem,) = caught.value.problems
+        assert (problem.code, problem.key) == ("not_a_file", key)
+        assert str(pipe) in problem.message("en")
+    with pytest.raises(ConfigError) as caught:
+        read_secret(pipe, "nodes.toml", "password_file")
+    assert caught.value.problems[0].code == "not_a_file"
 
 
 HEAD = 'name = "line1"\nprotocol = "modbus_tcp"\n'
