@@ -97,7 +97,8 @@ def test_a_chain_that_nobody_touched_is_sound_and_says_how_far_it_is_anchored(
 def test_an_edited_row_is_found(trail: AuditTrail, database: StateDatabase) -> None:
     for change in (
         "at_ms = at_ms + 1", "actor = 'carol'", "origin = '::2'", "action = 'process.start'",
-        "target = 'line6'", "outcome = 'denied'", "detail = ''", "mac = 'f' || substr(mac, 2, 63)",
+        "target = 'line6'", "outcome = 'denied'", "detail = ''",
+            "mac = substr(mac, 2, 63) || substr(mac, 1, 1)",
         "mac = (SELECT a.mac FROM audit AS a WHERE a.id = 4)",
     ):  # fmt: skip
         with undone(database, f"UPDATE audit SET {change} WHERE id = 5"):
