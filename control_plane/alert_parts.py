@@ -20,6 +20,7 @@ from control_plane.auth.gate import Gate
 from control_plane.clock import Clock
 from control_plane.domain.recovery import Decision, RecoveryAction
 from control_plane.live.hub import Hub
+from control_plane.log_integrity import LogIntegrity
 from control_plane.monitor import Monitor
 from control_plane.notify.notifier import Notifier
 from control_plane.recovery.service import EVERYTHING, RecoveryService
@@ -67,6 +68,7 @@ class Watched:
     hub: Hub
     gate: Gate
     audit: AuditCommands
+    logs: LogIntegrity
 
 
 def build_alerts(
@@ -96,6 +98,7 @@ def build_alerts(
         live_dropped=lambda: hub.cut_off,
         banned=lambda: sorted({*watched.gate.banned(), *hub.banned()}),
         audit_findings=lambda: watched.audit.findings,
+        log_findings=lambda: watched.logs.findings,
         notify_queued=notifier.queued_count,
         maintenance=maintenance,
         given_up=lambda: _given_up(watched.recovery.latest()),

@@ -35,8 +35,8 @@ class AuditCommands:
 
     def __init__(self, audit: Auditor) -> None:
         self._audit = audit
-        self.findings = 0
-        """What the newest check of this process found."""
+        self.findings: int | None = None
+        """How much the newest check of this process found."""
 
     def entries(
         self, actor: Actor, wanted: AuditFilter, before_id: int, limit: int

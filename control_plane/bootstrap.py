@@ -70,6 +70,7 @@ def running(settings: Settings, clock: Clock | None = None) -> Iterator[ControlP
         hub=hub,
         gate=console.gate,
         audit=console.audit_commands,
+        logs=console.log_integrity,
     )
     alerts = build_alerts(settings, console.database, console.audit, clock, watched)
     scheduler = Scheduler(_jobs(console, monitor, process_history, alerts))

@@ -34,6 +34,8 @@ class LogIntegrity:
         self._chain = SealChain(home / "seals")
         self._sealer = LogSealer(log_dir, self._chain, clock.now, self._backups)
         self._checking = threading.Lock()
+        self.findings: int | None = None
+        """How much the newest check of this process found."""
 
     def seal(self) -> int:
         """Seal what was rotated away since the last call; return how many files."""
@@ -59,6 +61,8 @@ class LogIntegrity:
                 report = check_seals(self._log_dir, self._chain, newest)
         except (OSError, ValueError) as exc:
             raise LogsUnreadable(reason=str(exc)) from exc
+        if not newest:  # Else it may only be that somebody mistyped the code.
+            self.findings = len(report.problems)
         found = Counter(problem.kind.value for problem in report.problems)
         detail = {"newest": report.newest, "files": report.files, **found}
         outcome = "failed" if report.problems else "done"
@@ -66,7 +70,7 @@ class LogIntegrity:
         return report
 
     def check_daily(self) -> None:
-        """Check, and say in the log what is wrong: once a day for as long as it is."""
+        """Check, and say what is wrong in the log and, through :attr:`findings`, by an alert."""
         for problem in self.check(_SCHEDULER).problems:
             log.error(
                 "a sealed log was changed",

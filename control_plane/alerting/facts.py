@@ -24,7 +24,9 @@ class OwnFigures:
         notify_queued: Notices that wait to be sent.
         database_error: Why the state database cannot be used now, ``None`` if it can.
         banned: Addresses that are shut out now.
-        audit_findings: Places where the audit trail was tampered with.
+        audit_findings: Places where the audit trail was tampered with; ``None`` before this process
+            has checked it.
+        log_findings: The same of sealed logs.
     """
 
     look_age_s: float = 0.0
@@ -33,7 +35,8 @@ class OwnFigures:
     notify_queued: int = 0
     database_error: str | None = None
     banned: tuple[str, ...] = ()
-    audit_findings: int = 0
+    audit_findings: int | None = 0
+    log_findings: int | None = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ class Sources:
         live_dropped: Listeners cut off since the start.
         notify_queued: Notices that wait.
         banned: Addresses that are shut out.
-        audit_findings: What the newest check of the audit trail found.
+        audit_findings, log_findings: How much the newest check of the audit trail, and that of
+            sealed logs, found.
         maintenance: Processes that people work on.
         given_up: Processes that automatic recovery leaves to people, and why.
         recovered: How often automatic recovery has restarted a process, and why the last time, in
@@ -77,7 +78,8 @@ class Sources:
     recovered: Callable[[], Mapping[str, tuple[int, str, str]]]
     commanded: Callable[[], frozenset[str]]
     banned: Callable[[], Sequence[str]] = tuple
-    audit_findings: Callable[[], int] = int
+    audit_findings: Callable[[], int | None] = int
+    log_findings: Callable[[], int | None] = int
 
 
 @dataclass(slots=True)
@@ -146,6 +148,7 @@ class Gatherer:
                 database_error=database_error,
                 banned=tuple(self._sources.banned()),
                 audit_findings=self._sources.audit_findings(),
+                log_findings=self._sources.log_findings(),
             ),
             maintenance=self._maintenance.newest(mono),
             given_up=self._sources.given_up(),

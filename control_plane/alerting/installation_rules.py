@@ -180,6 +180,9 @@ def _attacks(here: _Here) -> list[Condition]:
     if own.audit_findings:
         params = {"count": own.audit_findings}
         found.append(here.condition("audit_trail", AlertSeverity.CRITICAL, params))
+    if own.log_findings:
+        params = {"count": own.log_findings}
+        found.append(here.condition("sealed_logs", AlertSeverity.CRITICAL, params))
     return found
 
 

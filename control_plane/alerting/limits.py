@@ -61,6 +61,7 @@ DEFAULT_RULES: Final[Mapping[str, RuleLimits]] = {
     "state_database": RuleLimits(for_s=10.0),
     "client_banned": RuleLimits(clear_s=60.0),
     "audit_trail": RuleLimits(),
+    "sealed_logs": RuleLimits(),
 }
 """Thresholds: % of a core, MB, lines in 5 min, % of requests, % of the spool, s, % free, ms."""
 

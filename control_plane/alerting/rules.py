@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from control_plane.alerting.facts import ALL_RULES, HERE, Condition, Facts, Judgement
+from control_plane.alerting.facts import ALL_RULES, HERE, Condition, Facts, Judgement, OwnFigures
 from control_plane.alerting.installation_rules import judge_installation
 from control_plane.alerting.limits import AlertLimits
 from control_plane.alerting.process_rules import judge_process
@@ -28,6 +28,7 @@ _OF_FULL_DISK: Final = frozenset(
     {"historian", "records_missing", "state_database", "store_down", "store_lag"}
 )
 """What cannot be written there; the alert about the disk speaks for all of it."""
+_HERE: Final = Subject(kind=SubjectKind.INSTALLATION, name=HERE)
 OpenAlerts = Mapping[str, Alert]
 """Alerts that are open after the look before, by fingerprint."""
 
@@ -50,6 +51,7 @@ def judge(facts: Facts, limits: AlertLimits, open_alerts: OpenAlerts) -> Judgeme
     conditions = [*_nodes(facts), *gateways, *here]
     unseen = (s for s in facts.statuses.values() if s.node in away or _is_unwritten(s))
     held = {_process(s.name): ALL_RULES for s in unseen} | _held_of_stores(facts, conditions)
+    held[_HERE] = held.get(_HERE, frozenset()) | _unchecked(facts.own)
     blamed = {gateway.subject.name for gateway in gateways}
     for status in watched:
         found, unsaid = judge_process(status, facts, limits, open_alerts)
@@ -150,26 +152,30 @@ def _lost_only_to(blamed: set[str], status: ProcessStatus) -> bool:
 def _held_of_stores(facts: Facts, found: list[Condition]) -> dict[Subject, frozenset[str]]:
     """A store that is down has no lag of its own; without the historian nothing is known."""
     if _is_disk_full(facts):
-        here = Subject(kind=SubjectKind.INSTALLATION, name=HERE)
         stores = facts.storage.stores if facts.storage else ()
         return {Subject(kind=SubjectKind.STORE, name=s.name): ALL_RULES for s in stores} | {
-            here: _OF_FULL_DISK
+            _HERE: _OF_FULL_DISK
         }
     if any(each.rule == "historian" for each in found):
-        here = Subject(kind=SubjectKind.INSTALLATION, name=HERE)
         stores = facts.storage.stores if facts.storage else ()
         return {Subject(kind=SubjectKind.STORE, name=s.name): ALL_RULES for s in stores} | {
-            here: frozenset({"records_missing"})
+            _HERE: frozenset({"records_missing"})
         }
     down = {each.subject for each in found if each.rule == "store_down"}
     return dict.fromkeys(down, frozenset({"store_lag"}))
+
+
+def _unchecked(own: OwnFigures) -> frozenset[str]:
+    """After a start nobody knows what was tampered with until it has been checked."""
+    findings = {"audit_trail": own.audit_findings, "sealed_logs": own.log_findings}
+    return frozenset(rule for rule, count in findings.items() if count is None)
 
 
 def _subjects(facts: Facts) -> frozenset[Subject]:
     stores = facts.storage.stores if facts.storage else ()
     return frozenset(
         {
-            Subject(kind=SubjectKind.INSTALLATION, name=HERE),
+            _HERE,
             *(_process(name) for name in facts.statuses),
             *(Subject(kind=SubjectKind.NODE, name=node.name) for node in facts.nodes),
             *(Subject(kind=SubjectKind.STORE, name=store.name) for store in stores),

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -109,6 +110,33 @@ def test_the_daily_check_complains_in_the_log(
         (home / "log" / "line1.log.2").unlink()
         plane.console.log_integrity.check_daily()
     assert [record.message for record in caplog.records] == ["a sealed log was changed"]
+
+
+def test_a_failed_check_is_an_alert_until_one_finds_nothing(
+    home: Path, plane: ControlPlane
+) -> None:
+    integrity = plane.console.log_integrity
+    log = home / "log" / "line1.log.1"
+    integrity.seal()
+    sound = log.read_bytes()
+    seen = log.stat()
+
+    def is_open(wanted: bool) -> bool:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            found = any(a.rule == "sealed_logs" for a in plane.alerts.service.present())
+            if found is wanted:
+                return True
+            time.sleep(0.1)
+        return False
+
+    log.write_bytes(sound.replace(b"ERROR", b"INFO "))
+    assert integrity.check(ME, newest="").problems
+    assert is_open(True)
+    log.write_bytes(sound)
+    os.utime(log, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    integrity.check_daily()
+    assert is_open(False)
 
 
 def test_giving_back_disk_is_no_missing_file(home: Path, plane: ControlPlane) -> None:

@@ -233,6 +233,7 @@ OWN = {
     "state_database": {"own": OwnFigures(database_error="disk I/O error")},
     "client_banned": {"own": OwnFigures(banned=("192.0.2.1", "192.0.2.2", "192.0.2.3", "::1"))},
     "audit_trail": {"own": OwnFigures(audit_findings=2)},
+    "sealed_logs": {"own": OwnFigures(log_findings=2)},
     "records_missing": {"storage": replace(STORED, ledgers=(
         StoreLedger(collector="line1", store="embedded", records_missing=2),
     ))},
@@ -250,6 +251,20 @@ def test_the_installation_itself_is_watched(rule: str) -> None:
         assert rule_name(rule, language)
     over = plant.look(look_at(status(), request_errors={"line1": 1.0}), times=120)
     assert [(e.kind.value, e.alert.rule) for e in over] == [("resolved", rule)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "figure"), [("audit_trail", "audit_findings"), ("sealed_logs", "log_findings")]
+)
+def test_what_was_tampered_with_stays_an_alert_until_a_check_says_otherwise(
+    rule: str, figure: str
+) -> None:
+    plant = Plant()
+    plant.look(look_at(status(), own=OwnFigures(**{figure: 1})), times=3)
+    unchecked = look_at(status(), own=OwnFigures(**{figure: None}))
+    assert plant.look(unchecked, times=50) == []  # The control plane was started anew.
+    over = plant.look(look_at(status()), times=50)
+    assert told(over) == [("resolved", rule, "local")]
 
 
 def test_errors_in_the_log_are_judged_by_their_number() -> None:
