@@ -1,23 +1,27 @@
 import { computed, onBeforeUnmount, onMounted, ref, watch, type Ref } from 'vue'
 
 /** Up to here all rows are drawn: then the browser can search, print and jump as usual. */
-const ALL_UP_TO = 100
+const USUALLY_ALL = 100
 /** Rows drawn beyond each edge of the window, so that scrolling and the keyboard find them there. */
 const SPARE_ROWS = 12
 const USUAL_ROW_PX = 48
 
 /** Which rows of a long list of equal height are worth drawing, as the page is scrolled now. */
-export function useRowWindow(rows: Readonly<Ref<HTMLElement | null>>, count: () => number) {
+export function useRowWindow(
+  rows: Readonly<Ref<HTMLElement | null>>,
+  count: () => number,
+  allUpTo = USUALLY_ALL,
+) {
   const rowPx = ref(USUAL_ROW_PX)
   const above = ref(0)
-  const fitting = ref(ALL_UP_TO)
+  const fitting = ref(allUpTo)
   let frame = 0
 
   function look(): void {
     frame = 0
     const element = rows.value
-    if (!element || count() <= ALL_UP_TO) return
-    const row = element.querySelector<HTMLElement>('[aria-rowindex]')
+    if (!element || count() <= allUpTo) return
+    const row = element.querySelector<HTMLElement>('[aria-rowindex], [data-line]')
     if (row && row.offsetHeight > 0) rowPx.value = row.offsetHeight
     above.value = Math.floor(Math.max(0, -element.getBoundingClientRect().top) / rowPx.value)
     fitting.value = Math.ceil(window.innerHeight / rowPx.value)
@@ -26,7 +30,7 @@ export function useRowWindow(rows: Readonly<Ref<HTMLElement | null>>, count: () 
     frame ||= requestAnimationFrame(look)
   }
 
-  const isWhole = computed(() => count() <= ALL_UP_TO)
+  const isWhole = computed(() => count() <= allUpTo)
   const start = computed(() =>
     isWhole.value ? 0 : Math.max(0, Math.min(above.value, count()) - SPARE_ROWS),
   )

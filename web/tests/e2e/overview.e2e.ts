@@ -43,6 +43,17 @@ test('a filter is completed by keys, kept in the address and told where it is wr
   await at('filter').blur()
 })
 
+test('cards show the same, and the choice is in the address', async () => {
+  await at('view-cards').click()
+  await at('cards').waitFor()
+  expect(await shown()).toBe(3)
+  expect(new URL(world.page.url()).searchParams.get('view')).toBe('cards')
+  await shot('cards')
+  expect(await world.barriers()).toEqual([])
+  await at('view-table').click()
+  await world.page.getByRole('table', { name: 'Collectors' }).waitFor()
+})
+
 test('many are restarted by one command that shows how far it has come', async () => {
   const before = await Promise.all(COLLECTORS.map(processOf))
   await world.page.keyboard.press('j')
@@ -82,6 +93,12 @@ test('a stop skips who is stopped already, and is undone by one click', async ()
   await until('what was undone runs', async () => (await processOf('demo-mitsubishi')).status === 'RUNNING')
   expect((await processOf('demo-opcua')).status).toBe('STOPPED')
   await at('bulk-close').click()
+})
+
+test('the day tells what happened', async () => {
+  await at('day').waitFor()
+  await until('events are read', async () => (await at('events').textContent())?.includes('Loading') === false)
+  expect(await world.barriers()).toEqual([])
 })
 
 test('a viewer sees the same and can act on nothing', async () => {

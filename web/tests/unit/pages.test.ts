@@ -191,6 +191,23 @@ describe('the overview', () => {
     localStorage.clear()
   })
 
+  test('shows cards where the address asks for them, and remembers the choice', async () => {
+    await overview('/?view=cards')
+    const cards = () => page.findAll('[role=listitem] h2').map((name) => name.text())
+    expect(cards()).toEqual(['boiler', 'line1', 'line2'])
+    expect(page.find('[role=table]').exists()).toBe(false)
+    window.dispatchEvent(new KeyboardEvent('keydown', { key: 'j' }))
+    expect(document.activeElement?.textContent?.trim()).toBe('boiler')
+    await field('view-table').trigger('click')
+    await flushPromises()
+    expect(page.vm.$router.currentRoute.value.query).toEqual({ view: 'table' })
+    await field('view-cards').trigger('click')
+    page.unmount()
+    await overview()
+    expect(cards()).toHaveLength(3)
+    localStorage.clear()
+  })
+
   test('says so when no collector matches, and offers the way back', async () => {
     await overview('/?q=nothing')
     expect(page.text()).toContain('No collector matches the filter.')
