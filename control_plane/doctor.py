@@ -2,15 +2,26 @@
 
 import os
 import platform
-import resource
 import shutil
+import sys
 import urllib.error
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from control_plane.console import Console
+from control_plane.doctor_findings import Finding, finding, ok
+from control_plane.doctor_machine import (
+    backups,
+    clock,
+    devices,
+    open_files,
+    port_and_socket,
+    rights,
+    settings_in_use,
+    stores,
+    versions,
+)
 from control_plane.domain.process import SupervisorState
 from control_plane.errors import ControlPlaneError
 from control_plane.settings import Settings
@@ -18,126 +29,120 @@ from control_plane.storage.collector_files import CollectorFiles, misnamed
 from control_plane.supervisor.program_files import SERVICES
 from control_plane.tls import own_panel
 
-_FDS_A_PROGRAM = 3
-_FDS_OF_SUPERVISORD = 200
 _LITTLE_DISK_GB = 1.0
 _OTHERS_MAY_WRITE = 0o022
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of the report; ``code`` names the sentence ``doctor.CODE``."""
-
-    level: Literal["ok", "warn", "fail"]
-    code: str
-    params: dict[str, object] = field(default_factory=dict)
 
 
 def examine_installation(console: Console, panel_dist: Path) -> Iterator[Finding]:
     """Yield findings one by one; building ``console`` already proved home and database usable."""
     settings = console.settings
-    yield _ok("python", version=platform.python_version())
-    yield _ok("home", home=settings.home)
-    yield _ok("database")
+    yield ok("python", version=platform.python_version())
+    yield ok("home", home=settings.home)
+    yield ok("database")
     yield from _users(console)
     yield from _disk(settings.home)
+    yield from clock()
+    yield from rights(settings.home)
     yield from _logs(settings.log_dir)
+    yield from backups(console.audit.trail, console.clock.now())
     known = yield from _supervisord(console)
     yield from _nodes(console)
     yield from _collectors(console, known)
+    yield from stores(settings.home)
     built = (panel_dist / "index.html").is_file()
-    yield _ok("panel_built") if built else _finding("warn", "panel_missing")
+    yield ok("panel_built") if built else finding("warn", "panel_missing")
     if known is not None:
-        yield _panel(settings)
+        yield _panel(settings_in_use(settings, known.panel_pid))
 
 
-def _supervisord(console: Console) -> Generator[Finding, None, set[str] | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """The programs that supervisord knows, its process and that of the panel."""
+
+    programs: frozenset[str]
+    pid: int
+    panel_pid: int | None
+
+
+def _supervisord(console: Console) -> Generator[Finding, None, _Running | None]:
     client = console.nodes.local.client
     try:
         version, pid = client.version(), client.pid()
         infos = client.processes()
     except ControlPlaneError as exc:
-        yield _finding("fail", "supervisord_down", reason=exc.params.get("reason", exc))
+        yield finding("fail", "supervisord_down", reason=exc.params.get("reason", exc))
+        yield from port_and_socket(console.settings)
         return None
-    yield _ok("supervisord", version=version, pid=pid)
+    yield ok("supervisord", version=version, pid=pid)
+    yield from versions(version, console.settings.home, sys.executable)
     if client.has_plugin():
-        yield _ok("plugin")
+        yield ok("plugin")
     else:
-        yield _finding("warn", "plugin_missing")
+        yield finding("warn", "plugin_missing")
     for name in SERVICES:
         state = infos[name].state if name in infos else SupervisorState.UNKNOWN
         works = state in (SupervisorState.RUNNING, SupervisorState.STARTING)
         code = "service" if works else "service_down"
-        yield _finding("ok" if works else "fail", code, name=name, state=state.value)
-    return set(infos)
+        yield finding("ok" if works else "fail", code, name=name, state=state.value)
+    panel = infos.get("control-plane")
+    return _Running(programs=frozenset(infos), pid=pid, panel_pid=panel.pid if panel else None)
 
 
 def _nodes(console: Console) -> Iterator[Finding]:
     for problem in console.nodes.problems:
-        yield _finding("fail", "node_bad", problem=problem.text(console.settings.language))
+        yield finding("fail", "node_bad", problem=problem.text(console.settings.language))
     for name, node in console.nodes.remote().items():
         try:
             version, plugin = node.client.version(), node.client.has_plugin()
         except ControlPlaneError as exc:
             params = {"address": node.address.label, "reason": exc.params.get("reason", exc)}
-            yield _finding("fail", "node_down", name=name, **params)
+            yield finding("fail", "node_down", name=name, **params)
             continue
         if plugin:
-            yield _ok("node", name=name, version=version)
+            yield ok("node", name=name, version=version)
         else:
-            yield _finding("warn", "node_stock", name=name, version=version)
+            yield finding("warn", "node_stock", name=name, version=version)
 
 
-def _collectors(console: Console, known: set[str] | None) -> Iterator[Finding]:
+def _collectors(console: Console, known: _Running | None) -> Iterator[Finding]:
     directory = console.settings.collectors_dir
     for path in misnamed(directory):
-        yield _finding("warn", "misnamed", file=path)
+        yield finding("warn", "misnamed", file=path)
     files = CollectorFiles(directory).scan()
     for file in files.values():
         for problem in file.problems:
             text = problem.text(console.settings.language)
-            yield _finding("fail", "collector_bad", problem=text)
+            yield finding("fail", "collector_bad", problem=text)
         if file.config is not None:
-            yield _ok("collector", name=file.name)
-        if known is not None and file.name not in known:
-            yield _finding("warn", "collector_not_loaded", name=file.name, file=file.path)
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = _FDS_A_PROGRAM * len(files) + _FDS_OF_SUPERVISORD
-    enough = limit == resource.RLIM_INFINITY or limit >= needed
-    code = "open_files" if enough else "open_files_low"
-    yield _finding("ok" if enough else "fail", code, limit=limit, needed=needed)
+            yield ok("collector", name=file.name)
+        if known is not None and file.name not in known.programs:
+            yield finding("warn", "collector_not_loaded", name=file.name, file=file.path)
+    yield open_files(len(files), known.pid if known else None)
+    yield from devices(console.settings.home, files)
 
 
 def _users(console: Console) -> Iterator[Finding]:
     count = len(console.accounts.users())
-    yield _ok("users", count=count) if count else _finding("warn", "no_users")
+    yield ok("users", count=count) if count else finding("warn", "no_users")
 
 
 def _disk(home: Path) -> Iterator[Finding]:
     free_gb = shutil.disk_usage(home).free / 1e9
     little = free_gb < _LITTLE_DISK_GB
     code = "disk_low" if little else "disk"
-    yield _finding("fail" if little else "ok", code, free_gb=f"{free_gb:.1f}")
+    yield finding("fail" if little else "ok", code, free_gb=f"{free_gb:.1f}")
 
 
 def _logs(log_dir: Path) -> Iterator[Finding]:
     status = log_dir.stat()
     if status.st_mode & _OTHERS_MAY_WRITE or status.st_uid != os.geteuid():
-        yield _finding("warn", "log_dir_open", path=log_dir)
+        yield finding("warn", "log_dir_open", path=log_dir)
 
 
 def _panel(settings: Settings) -> Finding:
     url = f"{settings.panel_url}healthz"
     try:
         with own_panel(settings.tls_cert).open(url, timeout=3):
-            return _ok("panel", url=url)
+            return ok("panel", url=url)
     except (urllib.error.URLError, OSError) as exc:
-        return _finding("fail", "panel_down", url=url, reason=exc)
-
-
-def _ok(code: str, **params: object) -> Finding:
-    return _finding("ok", code, **params)
-
-
-def _finding(level: Literal["ok", "warn", "fail"], code: str, **params: object) -> Finding:
-    return Finding(level=level, code=code, params=params)
+        return finding("fail", "panel_down", url=url, reason=exc)

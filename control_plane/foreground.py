@@ -1,11 +1,9 @@
 """``daqplane run``: checks the ground, starts supervisord and stays until told to stop."""
 
 import contextlib
-import errno
 import getpass
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,10 +20,9 @@ from control_plane.errors import (
     ControlPlaneError,
     DidNotStart,
     InvalidProgramFile,
-    PortInUse,
-    SettingsError,
 )
 from control_plane.last_words import LastWords
+from control_plane.panel_port import check_port
 from control_plane.parent import end_with_parent
 from control_plane.settings import Settings
 from control_plane.storage.collector_files import CollectorFiles, misnamed
@@ -34,7 +31,7 @@ from control_plane.supervisor.program_files import check_program_name, write_ins
 from control_plane.supervisor.transport import UnixAddress
 from control_plane.tls import own_panel, server_context
 
-_READY_DEADLINE_S = 30.0
+_READY_DEADLINE_S = 60.0
 _STOP_DEADLINE_S = 12.0
 """Longer than supervisord's own patience with a program (stopwaitsecs, 10 s)."""
 
@@ -52,7 +49,7 @@ def run_in_foreground(settings: Settings, *, demo: bool, say: Say) -> int:
     began = time.monotonic()
     prepare_home(settings.home)
     _check_not_running(settings)
-    _check_port(settings)
+    check_port(settings.http_host, settings.http_port)
     if settings.tls_cert and settings.tls_key:
         server_context(settings.tls_cert, settings.tls_key)
     if demo and set_up_demo(settings.home):
@@ -81,26 +78,6 @@ def _check_not_running(settings: Settings) -> None:
     finally:
         client.close()
     raise AlreadyRunning(home=str(settings.home), pid=pid)
-
-
-def _check_port(settings: Settings) -> None:
-    host, port = settings.http_host, settings.http_port
-    try:
-        ((family, kind, _, _, address), *_) = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as exc:
-        rule = "a name or address of this machine"
-        raise SettingsError(variable="DAQ_HTTP_HOST", value=host, rule=rule) from exc
-    with socket.socket(family, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as exc:
-            if exc.errno == errno.EADDRNOTAVAIL:
-                rule = "an address of this machine"
-                raise SettingsError(variable="DAQ_HTTP_HOST", value=host, rule=rule) from exc
-            raise PortInUse(host=host, port=port, reason=exc.strerror) from exc
 
 
 def _write_programs(console: Console, say: Say) -> None:

@@ -49,7 +49,7 @@ def test_every_error_has_its_sentence(error: type[ControlPlaneError]) -> None:
 def test_every_code_that_the_control_plane_uses_is_in_its_catalogue() -> None:
     source = "\n".join(p.read_text() for p in sorted((ROOT / "control_plane").rglob("*.py")))
     checks = re.findall(r'_(?:healthy|warning|critical|unknown)\(\s*kind,\s*"([a-z_.]+)"', source)
-    findings = re.findall(r'_(?:ok|finding)\(\s*(?:"(?:ok|warn|fail)", )?"([a-z_]+)"', source)
+    findings = re.findall(r'\b(?:ok|finding)\(\s*(?:"(?:ok|warn|fail)", )?"([a-z_]+)"', source)
     said = re.findall(r'\bsay\("([a-z_]+)"', source)
     looked_up = re.findall(r'_t\("([a-z_.]+)"', source)
     used = {
