@@ -10,7 +10,7 @@ const USUAL_ROW_PX = 48
 export function useRowWindow(
   rows: Readonly<Ref<HTMLElement | null>>,
   count: () => number,
-  allUpTo = USUALLY_ALL,
+  { allUpTo = USUALLY_ALL, spare = SPARE_ROWS } = {},
 ) {
   const rowPx = ref(USUAL_ROW_PX)
   const above = ref(0)
@@ -32,10 +32,10 @@ export function useRowWindow(
 
   const isWhole = computed(() => count() <= allUpTo)
   const start = computed(() =>
-    isWhole.value ? 0 : Math.max(0, Math.min(above.value, count()) - SPARE_ROWS),
+    isWhole.value ? 0 : Math.max(0, Math.min(above.value, count()) - spare),
   )
   const end = computed(() =>
-    isWhole.value ? count() : Math.min(count(), above.value + fitting.value + SPARE_ROWS),
+    isWhole.value ? count() : Math.min(count(), above.value + fitting.value + spare),
   )
 
   onMounted(() => {
