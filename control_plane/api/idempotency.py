@@ -55,8 +55,10 @@ def once(answers: IdempotentAnswers, clock: Clock) -> Callable[[Route], Route]:
 
 
 def _fingerprint() -> str:
-    seen = f"{request.method} {request.path}".encode() + request.get_data(cache=True)
-    return hashlib.sha256(seen).hexdigest()
+    """What must be equal for a request to be the same one; also what it is based on."""
+    based_on = request.headers.get("If-Match", "")
+    head = f"{request.method} {request.full_path}\n{based_on}\n"
+    return hashlib.sha256(head.encode() + request.get_data(cache=True)).hexdigest()
 
 
 def _answer(response: Response) -> Answer:

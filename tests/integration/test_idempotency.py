@@ -76,6 +76,20 @@ def app(database: StateDatabase) -> Callable[[], tuple[Flask, list[str]]]:
     return build
 
 
+def test_the_same_command_for_another_state_or_with_other_options_is_another_one(
+    app: Callable[[], tuple[Flask, list[str]]],
+) -> None:
+    key = {"Idempotency-Key": "abc", "If-Match": '"one"'}
+    built, done = app()
+    client = built.test_client()
+    assert client.post("/do/it?dry=1", headers=key).status_code == 200
+    for path, tag in (("/do/it?dry=1", '"two"'), ("/do/it", '"one"')):
+        other = client.post(path, headers=key | {"If-Match": tag})
+        assert (other.status_code, other.json["code"]) == (409, "key_in_use"), path
+    assert client.post("/do/it?dry=1", headers=key).headers["Idempotent-Replay"] == "true"
+    assert done == ["it"]
+
+
 def test_the_route_runs_once_for_each_key_also_in_the_next_life(
     app: Callable[[], tuple[Flask, list[str]]],
 ) -> None:
