@@ -127,10 +127,14 @@ def _ask(home: Path, name: str, command: dict[str, object]) -> dict[str, Any]:
         with socket.create_connection((_HOST, port), timeout=_TIMEOUT_S) as connection:
             connection.sendall(json.dumps(command).encode() + b"\n")
             with connection.makefile("rb") as stream:
-                answer: dict[str, Any] = json.loads(stream.readline())
-    except (OSError, ValueError, KeyError) as exc:
+                answer: Any = json.loads(stream.readline())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
         raise BadRequest(reason=f"the simulator {name} does not answer") from exc
+    if not isinstance(answer, dict):
+        raise BadRequest(reason=f"another program than the simulator {name} answers")
     if not answer.get("ok"):
-        problems = "; ".join(f"{each['key']}: {each['code']}" for each in answer["problems"])
+        problems = "; ".join(
+            f"{each['key']}: {each['code']}" for each in answer.get("problems", ())
+        )
         raise BadRequest(reason=f"the simulator {name} refuses: {problems}")
     return answer

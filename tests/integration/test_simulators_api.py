@@ -1,7 +1,10 @@
 """Faults put into the simulated devices of a demo, over HTTP."""
 
+import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,3 +94,29 @@ def test_what_cannot_be_is_refused_in_words(
     simulator.wait(timeout=10)
     body: Any = client.get("/api/v1/simulators").json
     assert body["simulators"] == [{"name": "sim-press", "running": False, "devices": []}]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"[1]\n", b'"ok"\n', b"{}\n", b"[" * 100_000 + b"\n", b"\xff\n"]
+)
+def test_another_program_on_its_port_passes_for_no_simulator(
+    plane: ControlPlane, tmp_path: Path, answer: bytes
+) -> None:
+    client = client_of(plane, Role.OPERATOR)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        peer = threading.Thread(target=serve)
+        peer.start()
+        told = tmp_path / "simulators.d" / "sim-press.toml.control"
+        told.write_text(json.dumps({"control_port": server.getsockname()[1]}))
+        refused = client.delete("/api/v1/simulators/sim-press/faults")
+        peer.join()
+    assert (refused.status_code, refused.json["code"]) == (400, "bad_request")
+    told.write_text("[1]")
+    assert client.get("/api/v1/simulators").json["simulators"][0]["running"] is False
