@@ -74,9 +74,11 @@ def restore(
         try:
             with _Swap(settings.home, clock) as swap:
                 rows = _put_in_place(settings, archive, swap)
+                # While the directory of the swap still marks the restore as not ended: one that
+                # is killed before its anchor is made again.
+                _note(settings, clock, file, actor)
         except OSError as exc:
             raise RestoreFailed(file=str(file), reason=str(exc)) from exc
-        _note(settings, clock, file, actor)
         names = [member.name for member in archive.manifest.members]
         days = sum(name.startswith("history/") for name in names)
         return RestoreReport(

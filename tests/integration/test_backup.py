@@ -459,6 +459,7 @@ from pathlib import Path
 from control_plane.backup.restore import restore
 from control_plane.clock import SystemClock
 from control_plane.settings import load_settings
+from control_plane.storage.audit_seal import AuditSeal
 moves, move = int(sys.argv[3]), shutil.move
 def counted(source, target):
     global moves
@@ -467,12 +468,16 @@ def counted(source, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return move(source, target)
 shutil.move = counted
+AuditSeal.anchor = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 settings = load_settings({"DAQ_HOME": sys.argv[1]})
 restore(settings, SystemClock(), Path(sys.argv[2]), actor="x", progress=lambda *_: None)
 """
 
 
-@pytest.mark.parametrize("moves", [0, 1, 3, 5])
+BEFORE_THE_ANCHOR = 1000
+
+
+@pytest.mark.parametrize("moves", [0, 1, 3, 5, BEFORE_THE_ANCHOR])
 def test_a_restore_that_is_killed_is_seen_and_repeated(
     moves: int, archive: Path, tmp_path: Path
 ) -> None:
