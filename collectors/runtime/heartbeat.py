@@ -16,6 +16,7 @@ from collectors.contract.heartbeat import (
     Heartbeat,
     write_heartbeat,
 )
+from collectors.runtime import start_gate
 from collectors.runtime.vitals import LagProbe, RateMeter, Vitals, rss_bytes
 
 _JOIN_CHANGES_S = 0.02
@@ -46,11 +47,13 @@ class Beater:
         self._cannot_write = False
 
     def start(self) -> None:
+        """Write the first beat; with it the start is over, and another collector may begin."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lag.start()
         self._next_mono = asyncio.get_running_loop().time() + INTERVAL_S
         self._regular = asyncio.get_running_loop().call_at(self._next_mono, self._beat_regularly)
         self._write(list(self._connections()))
+        start_gate.leave()
 
     def beat_soon(self) -> None:
         """Write before the next regular beat; several calls within 20 ms give one beat.
