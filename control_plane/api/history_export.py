@@ -40,7 +40,6 @@ from control_plane.exports.formats import (
     XLSX_ROWS,
     FileFormat,
     csv_chunks,
-    write_xlsx,
 )
 from control_plane.exports.jobs import ExportJob, ExportJobs, State
 from control_plane.exports.pages import ExportRequest, Page, count_samples, pages
@@ -179,6 +178,8 @@ def _content(plane: ControlPlane, asked: _Asked, job: ExportJob, actor: Actor) -
     too_large = ExportTooLarge(limit=XLSX_ROWS)
     if not asked.rows.width_ns and count_samples(plane.history, asked.rows, XLSX_ROWS) > XLSX_ROWS:
         raise too_large
+    from control_plane.exports.xlsx import write_xlsx  # noqa: PLC0415 - the server starts sooner
+
     file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has been sent
     try:
         few = _at_most(source, job, too_large)

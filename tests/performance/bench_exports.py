@@ -31,8 +31,9 @@ from control_plane.backup.create import back_up
 from control_plane.backup.restore import restore
 from control_plane.clock import SystemClock
 from control_plane.console import prepare_home
-from control_plane.exports.formats import XLSX_ROWS, csv_chunks, write_xlsx
+from control_plane.exports.formats import XLSX_ROWS, csv_chunks
 from control_plane.exports.pages import ExportRequest, pages
+from control_plane.exports.xlsx import write_xlsx
 from control_plane.settings import Settings, load_settings
 from control_plane.storage.database import StateDatabase
 

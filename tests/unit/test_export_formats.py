@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.exports.formats import csv_chunks, write_xlsx
+from control_plane.exports.formats import csv_chunks
 from control_plane.exports.pages import Cell, Page
 from control_plane.exports.times import TimeTexts
+from control_plane.exports.xlsx import write_xlsx
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 T_NS = 1_769_846_400_123_000_000  # 2026-01-31T08:00:00.123Z
